@@ -1,0 +1,47 @@
+"""The command line: one file a command, each a thin skin over a public function."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+import cifar_zoo
+from cifar_zoo.cli.evaluate import evaluate
+from cifar_zoo.cli.fit import fit
+from cifar_zoo.cli.info import info
+from cifar_zoo.cli.list import list_
+from cifar_zoo.cli.predict import predict
+from cifar_zoo.errors import CifarZooError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cifar_zoo.__version__, prog_name="cifar-zoo")
+def commands() -> None:
+    """CIFAR-10 networks for Keras 3, with pretrained weights."""
+
+
+for _command in (list_, info, predict, evaluate, fit):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run a command; bad input ends in one line and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with several lines otherwise
+    try:
+        sys.exit(commands.main(prog_name="cifar-zoo", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (CifarZooError, OSError) as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"cifar-zoo: {' '.join(message.split())}", err=True)
+    sys.exit(2)

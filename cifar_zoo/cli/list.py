@@ -1,0 +1,31 @@
+"""`cifar-zoo list`: the networks."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("list")
+@click.argument("pattern", default="*")
+@click.option("--weights", is_flag=True, help="Only networks with published weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(pattern: str, weights: bool, as_json: bool) -> None:
+    """List the networks whose name matches PATTERN, such as "resnet*"."""
+    from cifar_zoo.registry import list_models, model_info
+    from cifar_zoo.weights.manifest import best, read_manifest
+
+    manifest = read_manifest()
+    infos = [model_info(name) for name in list_models(pattern, weights=weights)]
+    accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
+    if as_json:
+        rows = [
+            {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary} for i in infos
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max((len(info.name) for info in infos), default=0)
+    for info in infos:
+        shown = f"{accuracy[info.name]:.2%}" if info.name in accuracy else "-"
+        click.echo(f"{info.name:{width}}  {info.params:>11,}  {shown:>7}  {info.summary}")

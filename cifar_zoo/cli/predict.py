@@ -1,0 +1,29 @@
+"""`cifar-zoo predict`: name what is in pictures."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("name")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.option("--weights", default="cifar10", show_default=True, help="A tag, or a .weights.h5 file.")
+@click.option("--top", default=3, show_default=True, help="How many classes to name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(name: str, pictures: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
+    """Name what is in PICTURES, with the network NAME: any size and format."""
+    from cifar_zoo.registry import model_info
+
+    model_info(name)
+    from cifar_zoo.evaluation.predict import predict as classify
+
+    results = classify(name, pictures, weights=weights, top=top)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+        return
+    for result in results:
+        named = ", ".join(f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"])
+        click.echo(f"{result['path']}: {named}")

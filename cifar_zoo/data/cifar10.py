@@ -1,0 +1,180 @@
+"""CIFAR-10 (Krizhevsky 2009) from wherever it is, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_zoo.errors import CifarZooError
+
+Split = tuple[np.ndarray, np.ndarray]
+Dataset = tuple[Split, Split]
+
+ARCHIVE = "cifar-10-python.tar.gz"
+FOLDER = "cifar-10-batches-py"
+URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
+MD5 = "c58f30108f718f92721af3b95e74349a"  # published on https://www.cs.toronto.edu/~kriz/cifar.html
+TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
+TEST = ["test_batch"]
+
+
+def load_cifar10(source: str | Path | None = None) -> Dataset:
+    """The data set: ((x_train, y_train), (x_test, y_test)), pictures uint8 (n, 32, 32, 3), labels uint8 (n,).
+
+    Args:
+        source: where to read it: an .npz file with the arrays x_train, y_train, x_test, y_test; a folder
+            "cifar-10-batches-py" or "cifar-10-batches-bin"; the archive "cifar-10-python.tar.gz"; or a folder that holds
+            one of these. None: the environment variable CIFAR_ZOO_DATA, then the Keras cache, then the download.
+
+    Raises:
+        CifarZooError: if the source is absent, damaged, or not CIFAR-10; the message names the file and what was found.
+    """
+    if source is None:
+        source = os.environ.get("CIFAR_ZOO_DATA") or _cached() or _download()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise CifarZooError(f"{path}: there is no such file or folder; set CIFAR_ZOO_DATA to where CIFAR-10 is")
+    if path.is_file():
+        train, test = _read_npz(path) if path.suffix == ".npz" else _read_archive(path)
+    elif (path / "data_batch_1.bin").exists():
+        train, test = (_read_binary(path, names) for names in (TRAIN, TEST))
+    elif (path / "data_batch_1").exists():
+        read = lambda name: _read_file(path / name)  # noqa: E731
+        train, test = (_join([_decode(read(name), path / name) for name in names]) for names in (TRAIN, TEST))
+    else:
+        inside = [path / name for name in (FOLDER, "cifar-10-batches-bin", ARCHIVE) if (path / name).exists()]
+        if not inside:
+            raise CifarZooError(f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})")
+        return load_cifar10(inside[0])
+    return _checked(train, f"{path}: training"), _checked(test, f"{path}: test")
+
+
+def _checked(split: Split, where: str) -> Split:
+    x, y = split
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (32, 32, 3) or not len(x):
+        raise CifarZooError(f"{where} pictures must be uint8 (n, 32, 32, 3), not {x.dtype} {x.shape}")
+    if y.ndim == 2 and y.shape[1] == 1:  # as keras.datasets has them
+        y = y[:, 0]
+    if y.dtype.kind not in "iu" or y.shape != (len(x),):
+        raise CifarZooError(f"{where} labels must be integers ({len(x)},), not {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() > 9:
+        raise CifarZooError(f"{where} labels must be 0..9, not {y.min()}..{y.max()}")
+    return x, y.astype(np.uint8)
+
+
+def _read_npz(path: Path) -> Dataset:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file.files]
+            if missing:
+                raise CifarZooError(f"{path}: has no array {', '.join(missing)}; it has {', '.join(file.files)}")
+            x_train, y_train, x_test, y_test = (file[name] for name in names)
+    except CifarZooError:
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and the system each have their own
+        raise CifarZooError(f"{path}: not a whole .npz file of plain arrays ({error})") from error
+    return (x_train, y_train), (x_test, y_test)
+
+
+def _read_archive(path: Path) -> Dataset:
+    """Read the official archive without unpacking it, after its MD5 has been found right."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    if digest != MD5:
+        raise CifarZooError(
+            f"{path}: MD5 {digest}, but {ARCHIVE} has {MD5}; the file is damaged or another one, fetch it again from {URL}"
+        )
+    with tarfile.open(path) as archive:
+        members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
+
+        def split(names: list[str]) -> Split:
+            return _join([_decode(archive.extractfile(members[name]).read(), path / name) for name in names])
+
+        return split(TRAIN), split(TEST)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CifarZooError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read_binary(folder: Path, names: list[str]) -> Split:
+    """The binary version: for each picture one byte of label and 3 x 32 x 32 bytes of pixels."""
+    parts = []
+    for name in names:
+        path = folder / f"{name}.bin"
+        content = np.frombuffer(_read_file(path), np.uint8)
+        if not len(content) or len(content) % 3073:
+            raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of pictures of 3073 bytes")
+        records = content.reshape(-1, 3073)
+        parts.append((_pixels(records[:, 1:]), records[:, 0]))
+    return _join(parts)
+
+
+def _pixels(rows: np.ndarray) -> np.ndarray:
+    """Rows of 3072 bytes, colour planes one after the other, as (n, 32, 32, 3)."""
+    return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def _join(parts: list[Split]) -> Split:
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads pickles of NumPy arrays and plain values. Anything else that a pickle could call is refused."""
+
+    _allowed = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self._allowed:
+            return self._allowed[module, name]
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            return lambda kind, shape, code: np.ndarray(shape, np.uint8)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _decode(content: bytes, path: Path) -> Split:
+    """One batch of the Python version: a pickled dict with data (n, 3072) and labels."""
+    try:
+        batch = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+        data, labels = batch[b"data"], np.asarray(batch[b"labels"])
+        if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072 or data.dtype != np.uint8:
+            raise ValueError(f"data is {getattr(data, 'dtype', type(data))} {getattr(data, 'shape', '')}")
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise CifarZooError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {error})") from error
+    return _pixels(data), labels
+
+
+def _cached() -> Path | None:
+    """What `keras.datasets.cifar10` has left in its cache, if anything."""
+    datasets = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+    for place in (datasets / f"{FOLDER}-target" / FOLDER, datasets / FOLDER, datasets / ARCHIVE):
+        if (place / "test_batch").exists() or place.is_file():
+            return place
+    return None
+
+
+def _download() -> Path:
+    """Fetch the official archive into the Keras cache."""
+    import keras
+
+    try:
+        return Path(keras.utils.get_file(ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets"))
+    except Exception as error:  # urllib, sockets, a wrong hash
+        raise CifarZooError(
+            f"CIFAR-10 cannot be fetched from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive of it"
+        ) from error

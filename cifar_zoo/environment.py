@@ -1,0 +1,80 @@
+"""What a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cifar_zoo
+
+
+def describe_environment() -> dict[str, Any]:
+    """Command, hardware, versions and commit of this process, as plain values."""
+    import keras
+
+    backend = keras.backend.backend()
+    packages = {"keras": "keras", backend: {"jax": "jax", "torch": "torch"}.get(backend, "tensorflow"), "numpy": "numpy"}
+    program = Path(sys.argv[0]).name.replace("__main__.py", "cifar-zoo")
+    return {
+        "command": shlex.join([program, *sys.argv[1:]]),
+        "backend": backend,
+        "hardware": _hardware(backend),
+        "versions": {
+            "cifar_zoo": cifar_zoo.__version__,
+            "python": platform.python_version(),
+            **{name: _version(package) for name, package in packages.items()},
+        },
+        "commit": _commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "unknown"))
+
+
+def _hardware(backend: str) -> str:
+    accelerators: list[str] = []
+    if backend == "jax":
+        import jax
+
+        accelerators = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    elif backend == "torch":
+        import torch
+
+        accelerators = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    else:
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            accelerators.append(tf.config.experimental.get_device_details(device).get("device_name", "GPU"))
+    if accelerators:
+        return ", ".join(accelerators)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    features = " with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores of {names[0] if names else platform.processor() or platform.machine()}{features}"
+
+
+def _commit() -> str:
+    """The commit of the source checkout that runs, marked where files differ from it; "" for an installed package."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return f"release {cifar_zoo.__version__}"
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("-changed" if changed else "")

@@ -1,0 +1,1 @@
+"""Measurements on trained networks, and their use on pictures."""

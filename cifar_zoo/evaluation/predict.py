@@ -1,0 +1,46 @@
+"""Naming what is in picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from cifar_zoo.data.pictures import CLASSES, read_picture
+from cifar_zoo.errors import CifarZooError
+from cifar_zoo.evaluation.evaluate import predict_pictures
+from cifar_zoo.registry import create_model
+
+
+def predict(
+    model: keras.Model | str, pictures: Sequence[str | Path], *, weights: str = "cifar10", top: int = 3
+) -> list[dict[str, Any]]:
+    """The most probable classes of picture files.
+
+    Args:
+        model: a registered name, or a network with ten probabilities.
+        pictures: paths; any size, mode and format that Pillow opens.
+        weights: for a name, which weights: "cifar10", a tag or a path.
+        top: number of classes, from 1 to 10.
+
+    Returns: for each picture {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, the most probable first.
+
+    Raises:
+        CifarZooError: if a picture cannot be read, or the network has no ten probabilities.
+    """
+    if not 1 <= top <= len(CLASSES):
+        raise CifarZooError(f"top must be from 1 to {len(CLASSES)}, not {top}")
+    read = np.stack([read_picture(path) for path in pictures])
+    if isinstance(model, str):
+        model = create_model(model, weights=weights)
+    if model.output_shape != (None, len(CLASSES)):
+        raise CifarZooError(f"{model.name} gives {model.output_shape}, not the probabilities of ten classes")
+    results = []
+    for path, scores in zip(pictures, predict_pictures(model, read), strict=True):
+        best = np.argsort(-scores, kind="stable")[:top]
+        classes = [{"class": CLASSES[i], "probability": round(float(scores[i]), 6)} for i in best]
+        results.append({"path": str(path), "classes": classes})
+    return results

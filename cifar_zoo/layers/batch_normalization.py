@@ -1,0 +1,48 @@
+"""Batch normalisation that is fast on TensorFlow too."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalisation over the last axis; on TensorFlow, training runs in the fused kernel.
+
+    Keras computes it in several float32 operations, which on a CPU take half of the time of a small residual network.
+    The result, the gradients and the moving statistics are the same, and so are the weights files.
+
+    Args:
+        momentum: share of the moving statistics that a step keeps.
+        epsilon: added to the variance.
+        **kwargs: those of `keras.layers.BatchNormalization`.
+
+    Call arguments:
+        inputs: a tensor (batch, height, width, channels).
+        training: boolean.
+
+    Returns: a tensor of the same shape and dtype.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        plain = self.center and self.scale and not self.synchronized and mask is None and self.axis in (-1, 3)
+        if not (training and self.trainable and plain and len(inputs.shape) == 4):
+            return super().call(inputs, training=training, mask=mask)
+        if keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        return self._fused(inputs)
+
+    def _fused(self, inputs):
+        import tensorflow as tf
+
+        scale, offset = (tf.cast(keras.ops.convert_to_tensor(weight), tf.float32) for weight in (self.gamma, self.beta))
+        nothing = tf.zeros([0])
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=self.epsilon, is_training=True
+        )
+        # The kernel divides by n - 1; Keras' moving variance by n.
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs

@@ -1,0 +1,49 @@
+"""Cutout (DeVries and Taylor 2017, arXiv:1708.04552)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class Cutout(keras.layers.Layer):
+    """Blank out a square at a place drawn for each picture; at inference pass it on.
+
+    The square's centre is uniform over the picture, so that part of the square may lie outside, as in the paper.
+
+    Args:
+        size: side of the square in pixels.
+        fill: number, or one for each channel: what the square is filled with.
+        seed: integer or None. Seed of the draws.
+
+    Call arguments:
+        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        training: boolean.
+
+    Returns: a tensor of the same shape and dtype.
+    """
+
+    def __init__(self, size, fill=0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.fill = fill
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def call(self, pictures, training=False):
+        if not training:
+            return pictures
+        batch, height, width = ops.shape(pictures)[0], *pictures.shape[1:3]
+        inside = self._span(batch, height)[:, :, None, None] & self._span(batch, width)[:, None, :, None]
+        return ops.where(inside, ops.cast(self.fill, pictures.dtype), pictures)
+
+    def _span(self, batch, length):
+        """Which of `length` rows the square of each picture covers: booleans (batch, length)."""
+        start = keras.random.randint((batch, 1), 0, length, seed=self._generator) - self.size // 2
+        row = ops.arange(length)[None, :]
+        return (row >= start) & (row < start + self.size)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "fill": self.fill, "seed": self.seed}

@@ -1,0 +1,1 @@
+"""Training: recipes and the function that follows them."""

@@ -1,0 +1,115 @@
+"""Weights files: float16 .weights.h5, which plain Keras reads too, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from cifar_zoo.errors import CifarZooError
+
+Layout = dict[str, tuple[int, ...]]
+
+
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Write a network's weights as float16; `model.load_weights` of plain Keras reads the file.
+
+    Raises:
+        CifarZooError: if a weight is not finite or too large for float16; nothing is written then.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        whole = Path(folder) / "whole.weights.h5"
+        half = Path(folder) / "half.weights.h5"
+        model.save_weights(whole)
+        with h5py.File(whole) as source, h5py.File(half, "w") as target:
+            _copy_as_half(source, target)
+        half.replace(path)
+
+
+def _copy_as_half(source: h5py.Group, target: h5py.Group) -> None:
+    for key, value in source.attrs.items():
+        target.attrs[key] = value
+    for name, item in source.items():
+        if isinstance(item, h5py.Group):
+            _copy_as_half(item, target.create_group(name))
+        else:
+            target[name] = _half(item[()], item.name)
+            for key, value in item.attrs.items():
+                target[name].attrs[key] = value
+
+
+def _half(value: np.ndarray, name: str) -> np.ndarray:
+    """Floats as float16; integers (the state of random generators) as they are."""
+    if value.dtype.kind != "f":
+        return value
+    with np.errstate(over="ignore"):
+        half = value.astype("float16")
+    if not np.isfinite(half).all():
+        raise CifarZooError(f"{name} holds values that are not finite in float16 (largest: {np.abs(value).max()})")
+    return half
+
+
+def round_to_half(model: keras.Model) -> None:
+    """Round a network's weights to what a float16 file will hold."""
+    for variable in model.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        if value.dtype.kind == "f":
+            variable.assign(_half(value, variable.path).astype(value.dtype))
+
+
+def load_weights(model: keras.Model, path: str | Path) -> None:
+    """Load a weights file whose layers are exactly those of the network.
+
+    Raises:
+        CifarZooError: if the file is absent or damaged, or a layer is missing, surplus or of another shape. The network
+            keeps its weights then.
+    """
+    found, expected = stored_layout(path), layout(model)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise CifarZooError(f"{path}: has no {name}, which {model.name} needs")
+        if name not in expected:
+            raise CifarZooError(f"{path}: has {name}, which {model.name} has not")
+        if found[name] != expected[name]:
+            raise CifarZooError(f"{path}: {name} is {found[name]}, and {model.name} needs {expected[name]}")
+    model.load_weights(path)
+
+
+def stored_layout(path: str | Path) -> Layout:
+    """The names and shapes of the arrays in a weights file."""
+    shapes: Layout = {}
+
+    def note(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape
+
+    if not Path(path).is_file():
+        raise CifarZooError(f"there is no weights file {str(path)!r}")
+    try:
+        with h5py.File(path) as file:
+            file.visititems(note)
+    except OSError as error:
+        raise CifarZooError(f"{path}: not a whole HDF5 file ({error})") from error
+    return shapes
+
+
+def layout(model: keras.Model) -> Layout:
+    """The names and shapes of the arrays in a weights file of this network, as Keras writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layout.weights.h5"
+        model.save_weights(path)
+        return stored_layout(path)
+
+
+def stored_classes(path: str | Path) -> int | None:
+    """The number of classes of the classifier in a weights file; None for a file without one."""
+    stored_layout(path)  # refuses what is no HDF5 file
+    with h5py.File(path) as file:
+        for group in file["layers"].values() if "layers" in file else ():
+            if group.attrs.get("name") == "classifier" or group.get("vars", group).attrs.get("name") == "classifier":
+                return int(max(group["vars"].items())[1].shape[-1])
+    return None
