@@ -19,7 +19,11 @@ def describe_environment() -> dict[str, Any]:
     import keras
 
     backend = keras.backend.backend()
-    packages = {"keras": "keras", backend: {"jax": "jax", "torch": "torch"}.get(backend, "tensorflow"), "numpy": "numpy"}
+    packages = {
+        "keras": "keras",
+        backend: {"jax": "jax", "torch": "torch"}.get(backend, "tensorflow"),
+        "numpy": "numpy",
+    }
     program = Path(sys.argv[0]).name.replace("__main__.py", "cifar-zoo")
     return {
         "command": shlex.join([program, *sys.argv[1:]]),
@@ -74,7 +78,9 @@ def _commit() -> str:
     try:
         git = ["git", "-C", str(here)]
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("-changed" if changed else "")

@@ -85,7 +85,9 @@ def register(
     def enter(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         name = build.__name__
         if name in _registry:
-            raise ValueError(f"two networks are called {name!r}: {_registry[name].build.__module__}, {build.__module__}")
+            raise ValueError(
+                f"two networks are called {name!r}: {_registry[name].build.__module__}, {build.__module__}"
+            )
         _registry[name] = ModelInfo(
             name=name,
             family=build.__module__.rsplit(".", 1)[-1],

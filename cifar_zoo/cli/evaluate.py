@@ -6,17 +6,22 @@ import json
 
 import click
 
+from cifar_zoo.cli.backend import load_backend
+
 
 @click.command()
 @click.argument("name")
 @click.option("--weights", default="cifar10", show_default=True, help="A tag, or a .weights.h5 file.")
-@click.option("--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]")
+@click.option(
+    "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(name: str, weights: str, data: str | None, as_json: bool) -> None:
     """Measure the network NAME on the 10,000 test pictures of CIFAR-10."""
     from cifar_zoo.registry import create_model, model_info
 
     model_info(name)
+    load_backend()
     from cifar_zoo.evaluation.evaluate import evaluate as measure
 
     metrics = measure(create_model(name, weights=weights), data)

@@ -7,18 +7,24 @@ from typing import Any
 
 import click
 
+from cifar_zoo.cli.backend import load_backend
+
 
 @click.command()
 @click.argument("name")
 @click.option("--recipe", default="zoo", show_default=True, help="Recipe to follow.")
 @click.option("--epochs", type=int, help="In place of the recipe's.")
 @click.option("--batch-size", type=int, help="In place of the recipe's.")
-@click.option("--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]")
+@click.option(
+    "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
+)
 @click.option("--examples", type=int, help="Train on the first so many pictures only.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
 @click.option("--run-dir", type=click.Path(), help="Where the run is kept.  [default: runs/NAME-RECIPE-SEED]")
 @click.option("--precision", help="float32 or mixed_bfloat16.  [default: what the hardware has]")
-@click.option("--holdout", default=0, show_default=True, help="Pictures kept out of the training and measured every epoch.")
+@click.option(
+    "--holdout", default=0, show_default=True, help="Pictures kept out of the training and measured every epoch."
+)
 @click.option("--max-minutes", type=float, help="Stop with a checkpoint when this time is nearly up.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
@@ -27,6 +33,7 @@ def fit(name: str, as_json: bool, **options: Any) -> None:
     from cifar_zoo.registry import model_info
 
     model_info(name)  # a wrong name is found out before the backend is loaded
+    load_backend()
     from cifar_zoo.training.fit import fit_cifar10
 
     run = fit_cifar10(name, verbose=0 if as_json else "auto", **options)

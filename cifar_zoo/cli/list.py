@@ -21,7 +21,8 @@ def list_(pattern: str, weights: bool, as_json: bool) -> None:
     accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
     if as_json:
         rows = [
-            {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary} for i in infos
+            {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary}
+            for i in infos
         ]
         click.echo(json.dumps(rows, indent=2))
         return

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from cifar_zoo.cli.backend import load_backend
+
 
 @click.command()
 @click.argument("name")
@@ -18,6 +20,7 @@ def predict(name: str, pictures: tuple[str, ...], weights: str, top: int, as_jso
     from cifar_zoo.registry import model_info
 
     model_info(name)
+    load_backend()
     from cifar_zoo.evaluation.predict import predict as classify
 
     results = classify(name, pictures, weights=weights, top=top)

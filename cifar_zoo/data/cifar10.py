@@ -8,7 +8,7 @@ import os
 import pickle
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,8 +30,8 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
 
     Args:
         source: where to read it: an .npz file with the arrays x_train, y_train, x_test, y_test; a folder
-            "cifar-10-batches-py" or "cifar-10-batches-bin"; the archive "cifar-10-python.tar.gz"; or a folder that holds
-            one of these. None: the environment variable CIFAR_ZOO_DATA, then the Keras cache, then the download.
+            "cifar-10-batches-py" or "cifar-10-batches-bin"; the archive "cifar-10-python.tar.gz"; or a folder that
+            holds one of these. None: the environment variable CIFAR_ZOO_DATA, then the Keras cache, then the download.
 
     Raises:
         CifarZooError: if the source is absent, damaged, or not CIFAR-10; the message names the file and what was found.
@@ -51,7 +51,9 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
     else:
         inside = [path / name for name in (FOLDER, "cifar-10-batches-bin", ARCHIVE) if (path / name).exists()]
         if not inside:
-            raise CifarZooError(f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})")
+            raise CifarZooError(
+                f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})"
+            )
         return load_cifar10(inside[0])
     return _checked(train, f"{path}: training"), _checked(test, f"{path}: test")
 
@@ -86,19 +88,26 @@ def _read_npz(path: Path) -> Dataset:
 
 def _read_archive(path: Path) -> Dataset:
     """Read the official archive without unpacking it, after its MD5 has been found right."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     if digest != MD5:
         raise CifarZooError(
-            f"{path}: MD5 {digest}, but {ARCHIVE} has {MD5}; the file is damaged or another one, fetch it again from {URL}"
+            f"{path}: its MD5 is {digest}, and that of {ARCHIVE} is {MD5}; the file is damaged or another one, "
+            f"fetch it again from {URL}"
         )
     with tarfile.open(path) as archive:
         members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
 
         def split(names: list[str]) -> Split:
-            return _join([_decode(archive.extractfile(members[name]).read(), path / name) for name in names])
+            return _join([_decode(_member(archive, members[name]), path / name) for name in names])
 
         return split(TRAIN), split(TEST)
+
+
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None  # members are regular files
+    return file.read()
 
 
 def _read_file(path: Path) -> bytes:
@@ -133,7 +142,7 @@ def _join(parts: list[Split]) -> Split:
 class _PlainUnpickler(pickle.Unpickler):
     """Reads pickles of NumPy arrays and plain values. Anything else that a pickle could call is refused."""
 
-    _allowed = {
+    _allowed: ClassVar = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),

@@ -13,7 +13,7 @@ SIDE = 32
 
 
 def centre_crop(pictures: np.ndarray, height: int | None, width: int | None) -> np.ndarray:
-    """The middle of pictures (n, rows, columns, channels); None keeps a side. Raises CifarZooError if they are smaller."""
+    """The middle of pictures (n, rows, columns, channels); None keeps a side. Raises CifarZooError for smaller ones."""
     rows, columns = pictures.shape[1:3]
     height, width = height or rows, width or columns
     if rows < height or columns < width:
@@ -40,7 +40,7 @@ def read_picture(path: str | Path) -> np.ndarray:
                 values = np.asarray(picture, dtype="float64")
                 low, high = values.min(), values.max()
                 top = 65535.0 if picture.mode != "F" and 255 < high <= 65535 and low >= 0 else max(high, 1e-9)
-                values = values if 0 <= low and high <= 255 and picture.mode != "F" else values / top * 255
+                values = values if low >= 0 and high <= 255 and picture.mode != "F" else values / top * 255
                 picture = Image.fromarray(np.clip(values, 0, 255).astype("uint8"))
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")

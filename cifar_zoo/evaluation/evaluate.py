@@ -35,6 +35,6 @@ def evaluate(model: keras.Model, data: Split | str | Path | None = None, *, batc
 
 
 def predict_pictures(model: keras.Model, pictures: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
-    """A network's output for pictures (n, rows, columns, channels), each cropped in the middle to the network's input."""
+    """A network's output for pictures (n, rows, columns, channels), cropped in the middle to the network's input."""
     cropped = centre_crop(np.asarray(pictures), *model.input_shape[1:3])
     return np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))

@@ -26,7 +26,7 @@ def predict(
         weights: for a name, which weights: "cifar10", a tag or a path.
         top: number of classes, from 1 to 10.
 
-    Returns: for each picture {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, the most probable first.
+    Returns: for each picture {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, best first.
 
     Raises:
         CifarZooError: if a picture cannot be read, or the network has no ten probabilities.

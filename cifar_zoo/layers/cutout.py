@@ -32,7 +32,7 @@ class Cutout(keras.layers.Layer):
     def call(self, pictures, training=False):
         if not training:
             return pictures
-        batch, height, width = ops.shape(pictures)[0], *pictures.shape[1:3]
+        batch, (height, width) = ops.shape(pictures)[0], pictures.shape[1:3]
         inside = self._span(batch, height)[:, :, None, None] & self._span(batch, width)[:, None, :, None]
         return ops.where(inside, ops.cast(self.fill, pictures.dtype), pictures)
 

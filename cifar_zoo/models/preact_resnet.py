@@ -13,10 +13,12 @@ PAPER = "arXiv:1603.05027"
 
 
 def conv(x, filters: int, size: int, stride: int, name: str):
+    """A convolution with bias."""
     return layers.Conv2D(filters, size, stride, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
 
 
 def bn_relu(x, name: str):
+    """Batch norm and ReLU."""
     x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
@@ -30,6 +32,8 @@ def basic_block(x, filters: int, stride: int, name: str):
 
 
 def trunk(units: tuple[int, ...]):
+    """All but the classifier, for so many units in each stage."""
+
     def apply(x):
         x = bn_relu(conv(x, 64, 3, 1, "stem"), "stem")
         for stage, count in enumerate(units, start=1):

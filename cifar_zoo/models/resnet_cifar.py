@@ -13,6 +13,7 @@ PAPER = "arXiv:1512.03385"
 
 
 def conv_bn(x, filters: int, size: int, stride: int, name: str):
+    """A convolution without bias, and batch norm."""
     x = layers.Conv2D(
         filters,
         size,
@@ -38,6 +39,8 @@ def block(x, filters: int, stride: int, name: str):
 
 
 def trunk(depth: int):
+    """All but the classifier, for a depth of 6 n + 2."""
+
     def apply(x):
         x = layers.ReLU(name="stem_relu")(conv_bn(x, 16, 3, 1, "stem"))
         for stage, filters in enumerate((16, 32, 64), start=1):

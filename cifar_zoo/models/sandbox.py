@@ -1,4 +1,4 @@
-"""Small networks of 2017 for 24x24 pictures: the CNN of TensorFlow's CIFAR-10 tutorial, its variants, NIN and SqueezeNet.
+"""Small networks for 24x24 pictures: the CNN of TensorFlow's CIFAR-10 tutorial, its variants, NIN and SqueezeNet.
 
 All convolutions are 3x3 or 5x5 or 1x1 with bias and ReLU at stride 1; max-pooling is 3x3 at stride 2; pictures are
 standardised one by one. Unlike the originals, the class scores of nin2 and squeeze1 pass no ReLU, and all kernels are
@@ -22,6 +22,7 @@ SHAPE = (24, 24, 3)
 
 
 def standardise(x):
+    """Each picture to mean 0 and deviation 1."""
     return zoo_layers.PerImageStandardization(dtype="float32", name="preprocessing")(x)
 
 
@@ -46,6 +47,8 @@ def chain(*steps: str):
 
 
 def dense_head(*units: int):
+    """A top of hidden dense layers of so many units."""
+
     def apply(x, classes: int):
         x = layers.Flatten(name="flatten")(x)
         for number, width in enumerate(units, start=1):

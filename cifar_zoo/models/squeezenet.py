@@ -10,9 +10,8 @@ from cifar_zoo.registry import Options, register
 
 
 def conv(x, filters: int, size: int, name: str):
-    return layers.Conv2D(
-        filters, size, padding="same", activation="relu", kernel_initializer="he_normal", name=name
-    )(x)
+    """A convolution with bias and ReLU."""
+    return layers.Conv2D(filters, size, padding="same", activation="relu", kernel_initializer="he_normal", name=name)(x)
 
 
 def fire(x, squeeze: int, expand: tuple[int, int], name: str):
@@ -29,10 +28,12 @@ def conv_head(x, classes: int):
 
 
 def dropout_conv_head(x, classes: int):
+    """`conv_head` behind dropout."""
     return conv_head(layers.Dropout(0.5, name="head_dropout")(x), classes)
 
 
 def trunk(x):
+    """All but the dropout and the classifier."""
     x = conv(x, 64, 3, "stem")
     for stage, widths in enumerate(((16, 16), (32, 32), (48, 48, 64, 64)), start=1):
         x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)

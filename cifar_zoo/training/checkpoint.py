@@ -20,7 +20,7 @@ def save_checkpoint(path: Path, variables: list, state: dict[str, Any]) -> None:
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
 
     def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             np.savez(file, **arrays)
 
     write_whole(path, write)

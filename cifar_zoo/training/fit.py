@@ -17,7 +17,6 @@ import numpy as np
 from keras import ops
 
 from cifar_zoo.data.cifar10 import Dataset, load_cifar10
-from cifar_zoo.data.pictures import centre_crop
 from cifar_zoo.environment import describe_environment
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
@@ -29,7 +28,7 @@ from cifar_zoo.models.assemble import MEAN
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
 from cifar_zoo.training.optimizers import SGD
-from cifar_zoo.training.precision import computing_in, flat_layers, hardware_precision
+from cifar_zoo.training.precision import PRECISIONS, computing_in, flat_layers, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
 from cifar_zoo.training.recipe import Recipe, find_recipe
 from cifar_zoo.training.schedules import TanhDecay, WarmUp
@@ -109,6 +108,10 @@ def fit_cifar10(
     if isinstance(model, str):
         model = model_info(model).build()
     precision = precision or hardware_precision()
+    if precision not in PRECISIONS:
+        raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
+    if max_minutes is not None and max_minutes <= 0:
+        raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
 
     steps = len(x_train) // batch_size
     trainer = _Trainer(model, _augmentation(recipe, model, seed), recipe.label_smoothing)
@@ -302,12 +305,12 @@ class _RunDirectory:
         return json.loads(file.read_text()) if file.exists() else {}
 
     def history(self) -> list[dict[str, float]]:
-        with open(self.path / "history.csv", newline="") as file:
+        with (self.path / "history.csv").open(newline="") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         def write(temporary: Path) -> None:
-            with open(temporary, "w", newline="") as file:
+            with temporary.open("w", newline="") as file:
                 table = csv.DictWriter(file, list(rows[0]))
                 table.writeheader()
                 table.writerows(rows)

@@ -8,7 +8,7 @@ from keras import ops
 class SGD(keras.optimizers.Optimizer):
     """SGD with momentum, coupled L2 on kernels, and a running average of the weights.
 
-    `g += l2 * w; m = momentum * m + g; w -= rate * (g + momentum * m)`, the rule of `torch.optim.SGD` and of the papers.
+    `g += l2 * w; m = momentum * m + g; w -= rate * (g + momentum * m)`, the rule of `torch.optim.SGD` and the papers.
     Keras' own SGD differs in two ways: its `weight_decay` is decoupled, which is ten times weaker at momentum 0.9, and
     its momentum holds the rate, which leaves this trajectory as soon as the rate changes.
 

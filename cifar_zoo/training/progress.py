@@ -30,13 +30,13 @@ class ProgressDisplay(keras.callbacks.Callback):
         self.epochs, self.steps, self.batch_size, self.rate = epochs, steps, batch_size, rate
         self.verbose = verbose if verbose != "auto" else (1 if sys.stdout.isatty() else 2)
         self._bar: Progress | None = None
-        self._first_step: int | None = None
+        self._first_step = -1
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
         self._offset = int(self.model.optimizer.iterations) - epoch * self.steps
         self._epoch_start = self._refreshed = time.monotonic()
-        if self._first_step is None:  # of this process: what the estimate of the time left is based on
+        if self._first_step < 0:  # of this process: what the estimate of the time left is based on
             self._first_step, self._start = epoch * self.steps + self._offset, self._epoch_start
         if self.verbose == 1:
             columns = (TextColumn("epoch {task.description}"), BarColumn(None), MofNCompleteColumn())

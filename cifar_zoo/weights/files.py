@@ -80,25 +80,29 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def stored_layout(path: str | Path) -> Layout:
-    """The names and shapes of the arrays in a weights file."""
+    """The shapes of the arrays in a weights file, by the names of their layers: {"stem_conv/0": (3, 3, 3, 16), ...}.
+
+    Keras numbers the groups of a file by the class of the layer and keeps the layer's own name as an attribute.
+    """
     shapes: Layout = {}
 
     def note(name: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset):
-            shapes[name] = item.shape
+            layer = item.parent.attrs.get("name", item.parent.name)
+            shapes[f"{layer}/{Path(name).name}"] = item.shape
 
     if not Path(path).is_file():
         raise CifarZooError(f"there is no weights file {str(path)!r}")
     try:
         with h5py.File(path) as file:
             file.visititems(note)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
         raise CifarZooError(f"{path}: not a whole HDF5 file ({error})") from error
     return shapes
 
 
 def layout(model: keras.Model) -> Layout:
-    """The names and shapes of the arrays in a weights file of this network, as Keras writes it."""
+    """What `stored_layout` gives for a weights file of this network."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layout.weights.h5"
         model.save_weights(path)
@@ -107,9 +111,5 @@ def layout(model: keras.Model) -> Layout:
 
 def stored_classes(path: str | Path) -> int | None:
     """The number of classes of the classifier in a weights file; None for a file without one."""
-    stored_layout(path)  # refuses what is no HDF5 file
-    with h5py.File(path) as file:
-        for group in file["layers"].values() if "layers" in file else ():
-            if group.attrs.get("name") == "classifier" or group.get("vars", group).attrs.get("name") == "classifier":
-                return int(max(group["vars"].items())[1].shape[-1])
-    return None
+    kernel = stored_layout(path).get("classifier/0")
+    return kernel[-1] if kernel else None

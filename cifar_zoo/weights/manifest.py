@@ -76,7 +76,8 @@ def parse_manifest(path: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise CifarZooError(f"{path}: cannot be read as a manifest ({error})") from error
     manifest = {
-        model: {tag: _entry(values, f"{path}: {model}.{tag}") for tag, values in tags.items()} for model, tags in raw.items()
+        model: {tag: _entry(values, f"{path}: {model}.{tag}") for tag, values in tags.items()}
+        for model, tags in raw.items()
     }
     for model, tags in manifest.items():
         if sum(entry.best for entry in tags.values()) != 1:

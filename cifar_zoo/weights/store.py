@@ -24,13 +24,15 @@ def find_entry(registered: str, weights: str) -> Entry:
     tags = read_manifest().get(registered, {})
     if not tags:
         raise CifarZooError(
-            f"{registered} has no published weights; train some with `cifar-zoo fit {registered}`, or pass weights=None "
-            f"or the path of a .weights.h5 file. Networks with weights: {', '.join(read_manifest()) or 'none'}"
+            f"{registered} has no published weights; train some with `cifar-zoo fit {registered}`, or pass "
+            f"weights=None or a .weights.h5 file. Networks with weights: {', '.join(read_manifest()) or 'none'}"
         )
     if weights == "cifar10":
         return best(tags)[1]
     if weights not in tags:
-        raise CifarZooError(f"{registered} has no weights {weights!r}; there are 'cifar10' and {', '.join(map(repr, tags))}")
+        raise CifarZooError(
+            f"{registered} has no weights {weights!r}; there are 'cifar10' and {', '.join(map(repr, tags))}"
+        )
     return tags[weights]
 
 
@@ -46,8 +48,8 @@ def locate(entry: Entry) -> Path:
     digest = hashlib.sha256(content).hexdigest()
     if len(content) != entry.bytes or digest != entry.sha256:
         raise CifarZooError(
-            f"{path} is damaged: {len(content)} bytes with SHA-256 {digest}, expected {entry.bytes} with {entry.sha256}; "
-            "reinstall cifar_zoo"
+            f"{path} is damaged: {len(content)} bytes with SHA-256 {digest}, expected {entry.bytes} with "
+            f"{entry.sha256}; reinstall cifar_zoo"
         )
     return path
 
@@ -95,4 +97,3 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
         pairs.append((layer, values))
     for layer, values in pairs:
         layer.set_weights(values)
-

@@ -1,0 +1,70 @@
+"""Options and data of the whole test suite."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run the tests that take long, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        for item in items:
+            if "full" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes long; runs with --full"))
+
+
+@pytest.fixture(scope="session")
+def cifar10():
+    """The real data set, from where CIFAR_ZOO_DATA says."""
+    if "CIFAR_ZOO_DATA" not in os.environ:
+        pytest.skip("set CIFAR_ZOO_DATA to where CIFAR-10 is")
+    from cifar_zoo import load_cifar10
+
+    return load_cifar10()
+
+
+@pytest.fixture(scope="session")
+def small_npz(tmp_path_factory):
+    """An .npz file of 600 training and 200 test pictures: real ones where they are at hand, else random colours."""
+    import numpy as np
+
+    if "CIFAR_ZOO_DATA" in os.environ:
+        from cifar_zoo import load_cifar10
+
+        (x, y), (x_test, y_test) = load_cifar10()
+    else:
+        random = np.random.default_rng(0)
+        x = random.integers(0, 256, (800, 32, 32, 3), dtype="uint8")
+        y = random.integers(0, 10, 800, dtype="uint8")
+        x[np.arange(800), 8:24, 8:24] = (y * 25)[:, None, None, None]
+        x_test, y_test = x[600:], y[600:]
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    np.savez(path, x_train=x[:600], y_train=y[:600], x_test=x_test[:200], y_test=y_test[:200])
+    return path
+
+
+@pytest.fixture(scope="session")
+def zoo():
+    """Run the command in a process of its own: `zoo("list", "--json", env={...})`."""
+
+    def run(*arguments, env=None, timeout=600, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "cifar_zoo", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=options.pop("cwd", ROOT),
+            env={**os.environ, **(env or {})},
+            **options,
+        )
+
+    return run

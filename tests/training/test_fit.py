@@ -1,0 +1,199 @@
+"""`fit_cifar10` on small runs."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import cifar_zoo
+from cifar_zoo import CifarZooError, Recipe, fit_cifar10
+from cifar_zoo.training.precision import computing_in, hardware_precision
+
+SMALL = Recipe(epochs=2, batch_size=64, learning_rate=0.02, clip_norm=1.0, padding=0, cutout=6, label_smoothing=0.1)
+
+
+def fit(small_npz, tmp_path, model="nin0", recipe=SMALL, **options):
+    return fit_cifar10(model, recipe, data=small_npz, run_dir=tmp_path / "run", **{"verbose": 0, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(small_npz, tmp_path_factory):
+    return fit(small_npz, tmp_path_factory.mktemp("fit"), holdout=100, seed=3)
+
+
+def test_the_run_directory_tells_everything(finished):
+    directory = finished.directory
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json", "history.csv", "metrics.json", "model.weights.h5", "checkpoint.npz",
+    }  # fmt: skip
+    config = json.loads((directory / "config.json").read_text())
+    assert Recipe(**config["recipe"]) == SMALL
+    assert (config["model"], config["seed"], config["examples"], config["holdout"]) == ("nin0", 3, 500, 100)
+    rows = list(csv.DictReader((directory / "history.csv").open()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert {"loss", "accuracy", "val_accuracy", "learning_rate", "pictures_per_second", "seconds"} <= rows[0].keys()
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics == finished.metrics
+    assert metrics["test_pictures"] == 200 and metrics["holdout_pictures"] == 100
+    assert metrics["test_accuracy"] == metrics["test_correct"] / 200
+    assert {"command", "backend", "hardware", "versions", "commit", "params", "minutes"} <= metrics.keys()
+    assert [row["epoch"] for row in finished.history] == [1, 2]
+
+
+def test_the_metrics_are_those_of_the_file(finished, small_npz):
+    weights = str(finished.directory / "model.weights.h5")
+    again = cifar_zoo.evaluate(cifar_zoo.create_model("nin0", weights=weights), small_npz)
+    assert again["correct"] == finished.metrics["test_correct"]
+    assert again["loss"] == pytest.approx(finished.metrics["test_loss"], rel=1e-6)
+
+
+def test_a_finished_run_is_given_back(finished, small_npz):
+    again = fit(small_npz, finished.directory.parent, holdout=100, seed=3)
+    assert again.finished and again.metrics == finished.metrics and again.history == finished.history
+    for ours, theirs in zip(again.model.get_weights(), finished.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"seed": 4}, "holds a run with seed = 3, not 4"),
+        ({"epochs": 3}, "holds a run with recipe = "),
+        ({"holdout": 50}, "holds a run with examples = 500, not 550"),
+        ({"resume": False}, "holds a run already"),
+    ],
+)
+def test_another_configuration_leaves_the_run_alone(finished, small_npz, change, message):
+    before = {path.name: path.read_bytes() for path in finished.directory.iterdir()}
+    with pytest.raises(CifarZooError, match=message):
+        fit(small_npz, finished.directory.parent, **{"holdout": 100, "seed": 3, **change})
+    assert {path.name: path.read_bytes() for path in finished.directory.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"recipe": "nonsense"}, "no recipe 'nonsense'"),
+        ({"model": "resnet21"}, "no network 'resnet21'"),
+        ({"holdout": 600}, "holdout must be from 0 to 599, not 600"),
+        ({"examples": 0}, "examples must be from 1 to 600, not 0"),
+        ({"examples": 601}, "examples must be from 1 to 600, not 601"),
+        ({"precision": "float16"}, "precision must be 'float32' or 'mixed_bfloat16', not 'float16'"),
+        ({"epochs": 0}, "epochs must be positive, not 0"),
+        ({"max_minutes": -1}, "max_minutes must be positive, not -1"),
+    ],
+)
+def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, message):
+    with pytest.raises(CifarZooError, match=message):
+        fit(small_npz, tmp_path, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_step_is_what_the_recipe_says(tmp_path, cifar10):
+    """One step without augmentation against the same step by hand with torch."""
+    torch = pytest.importorskip("torch")
+    (x, y), test = cifar10
+    x, y = x[:32, 4:28, 4:28], y[:32]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((24, 24, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(10)
+    ])  # fmt: skip
+    kernel, bias = (torch.tensor(value, requires_grad=True) for value in model.get_weights())
+    optimizer = torch.optim.SGD(
+        [{"params": [kernel], "weight_decay": 0.01}, {"params": [bias]}], lr=0.05, momentum=0.9, nesterov=True
+    )
+    inputs, labels = torch.tensor(x.reshape(32, -1) / 255, dtype=torch.float32), torch.tensor(y.astype("int64"))
+    loss = torch.nn.functional.cross_entropy(inputs @ kernel + bias, labels, label_smoothing=0.1)
+    loss.backward()
+    optimizer.step()
+    recipe = Recipe(
+        epochs=1, batch_size=32, learning_rate=0.05, warmup_epochs=0.0, l2=0.01, padding=0, flip=False,
+        label_smoothing=0.1, average_decay=None,
+    )  # fmt: skip
+    run = fit_cifar10(
+        model,
+        recipe,
+        data=((x, y), (test[0][:8, 4:28, 4:28], test[1][:8])),
+        run_dir=tmp_path,
+        precision="float32",
+        verbose=0,
+    )
+    assert run.history[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for ours, theirs in zip(model.get_weights(), (kernel, bias), strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-4)  # float16 in the end
+
+
+def test_it_learns(cifar10, tmp_path):
+    run = fit_cifar10("alex4", data=cifar10, examples=5000, epochs=4, run_dir=tmp_path / "run", verbose=0)
+    assert run.metrics["test_accuracy"] > 0.3
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_batch_norm_statistics_belong_to_the_averaged_weights(small_npz, tmp_path):
+    """A forward pass in training mode gives nearly the same features as the moving statistics do."""
+    recipe = SMALL.with_(epochs=3, cutout=0, flip=False, average_decay=0.9)
+    run = fit(small_npz, tmp_path, "resnet20", recipe)
+    with np.load(small_npz) as file:
+        x = file["x_train"].astype("float32")
+    model = run.model
+    before = keras.Model(model.inputs, model.get_layer("stem_conv").output)
+    features = ops.convert_to_numpy(before(x)).reshape(-1, 16)
+    norm = model.get_layer("stem_bn")
+    np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), features.mean(axis=0), rtol=0.1, atol=0.05)
+    np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_variance), features.var(axis=0), rtol=0.15)
+
+
+def test_larger_pictures_are_cropped_at_random_in_training_and_in_the_middle_else(small_npz, tmp_path):
+    """A network that adds up its pixels sees other sums each epoch in training, and the middle in evaluation."""
+    seen = []
+
+    class Look(keras.layers.Layer):
+        def call(self, x, training=False):
+            return x
+
+    inputs = keras.Input((24, 24, 3))
+    x = keras.layers.GlobalAveragePooling2D()(Look()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10, kernel_initializer="zeros")(x))
+
+    class Record(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            with np.load(small_npz) as file:
+                x = file["x_train"][:50]
+            trainer = self.model
+            for training in (True, True, False):
+                crop = ops.convert_to_numpy(trainer.augmentation[0](x, training=training))
+                seen.append(crop)
+            np.testing.assert_array_equal(seen[2], x[:, 4:28, 4:28])
+
+    fit(small_npz, tmp_path, model, SMALL.with_(epochs=1), callbacks=[Record()])
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_callbacks_of_keras_work(small_npz, tmp_path):
+    stop = keras.callbacks.EarlyStopping("val_loss", min_delta=100.0, patience=0)
+    run = fit(small_npz, tmp_path, recipe=SMALL.with_(epochs=8), holdout=100, callbacks=[stop])
+    assert run.finished and len(run.history) == 2 == run.metrics["epochs"]
+
+
+@pytest.mark.parametrize("verbose, lines", [(0, 0), (2, 2), ("auto", 2)])
+def test_plain_lines_where_there_is_no_terminal(small_npz, tmp_path, capsys, verbose, lines):
+    fit(small_npz, tmp_path, verbose=verbose)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == lines
+    for line in printed:
+        for word in ("epoch", "loss", "accuracy", "rate", "pictures/s", "left"):
+            assert word in line
+
+
+def test_precision_is_for_the_inner_layers_and_for_a_while():
+    model = cifar_zoo.create_model("nin0")
+    with computing_in(model, "mixed_bfloat16"):
+        dtypes = {layer.name: layer.compute_dtype for layer in model.layers}
+        assert {layer.variable_dtype for layer in model.layers} == {"float32"}
+    assert dtypes["preprocessing"] == dtypes["classifier"] == dtypes["predictions"] == "float32"
+    assert {dtypes[name] for name in dtypes if name.startswith("c")} - {"float32"} == {"bfloat16"}
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert hardware_precision() in ("float32", "mixed_bfloat16")

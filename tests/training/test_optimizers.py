@@ -1,0 +1,107 @@
+"""SGD against a plain computation and torch, through changes of rate."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cifar_zoo.training.optimizers import SGD
+
+RATES = [0.1] * 5 + [0.02] * 5 + [0.2] * 5 + [0.001] * 5
+RANDOM = np.random.default_rng(0)
+START = {"kernel": RANDOM.normal(size=(5, 3)), "bias": RANDOM.normal(size=3)}
+MATRIX = RANDOM.normal(size=(20, 8, 5))
+
+
+def gradients(weights, step):
+    """Of 0.5 * |x @ kernel + bias|^2 / 8 for the step's x."""
+    x = MATRIX[step]
+    out = (x @ weights["kernel"] + weights["bias"]) / 8
+    return {"kernel": x.T @ out, "bias": out.sum(axis=0)}
+
+
+def reference(momentum, nesterov, l2):
+    weights = {name: value.copy() for name, value in START.items()}
+    buffers = {name: np.zeros_like(value) for name, value in START.items()}
+    for step, rate in enumerate(RATES):
+        for name, gradient in gradients(weights, step).items():
+            if name == "kernel":
+                gradient = gradient + l2 * weights[name]
+            buffers[name] = momentum * buffers[name] + gradient
+            weights[name] = weights[name] - rate * (gradient + momentum * buffers[name] if nesterov else buffers[name])
+    return weights
+
+
+def ours(**options):
+    variables = {name: keras.Variable(value.astype("float32"), name=name) for name, value in START.items()}
+    optimizer = SGD(**options)
+    optimizer.build(list(variables.values()))
+    for step, rate in enumerate(RATES):
+        optimizer.learning_rate = rate
+        values = {name: ops.convert_to_numpy(variable).astype("float64") for name, variable in variables.items()}
+        found = gradients(values, step)
+        optimizer.apply([ops.convert_to_tensor(found[name].astype("float32")) for name in variables])
+    return {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}, optimizer
+
+
+@pytest.mark.parametrize("momentum, nesterov, l2", [(0.9, True, 5e-2), (0.9, False, 5e-2), (0.0, False, 0.0)])
+def test_trajectory(momentum, nesterov, l2):
+    expected = reference(momentum, nesterov, l2)
+    found, _ = ours(momentum=momentum, nesterov=nesterov, l2=l2)
+    for name in START:
+        np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_trajectory_is_that_of_torch(nesterov):
+    torch = pytest.importorskip("torch")
+    weights = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in START.items()}
+    groups = [{"params": [weights["kernel"]], "weight_decay": 5e-2}, {"params": [weights["bias"]]}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=nesterov)
+    for step, rate in enumerate(RATES):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        found = gradients({name: weight.detach().numpy() for name, weight in weights.items()}, step)
+        for name, weight in weights.items():
+            weight.grad = torch.tensor(found[name])
+        optimizer.step()
+    found, _ = ours(momentum=0.9, nesterov=nesterov, l2=5e-2)
+    for name in START:
+        np.testing.assert_allclose(found[name], weights[name].detach().numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_the_average_of_the_weights():
+    decay, average, weights = 0.8, 0.0, []
+    found, optimizer = ours(momentum=0.9, l2=0.0, average_decay=decay)
+    # The same run again, weight by weight, with the definition of a capped moving average.
+    variable = keras.Variable(START["kernel"].astype("float32"), name="kernel")
+    bias = keras.Variable(START["bias"].astype("float32"), name="bias")
+    plain = SGD(momentum=0.9)
+    plain.build([variable, bias])
+    for step, rate in enumerate(RATES):
+        plain.learning_rate = rate
+        values = {"kernel": ops.convert_to_numpy(variable), "bias": ops.convert_to_numpy(bias)}
+        gradient = gradients({name: value.astype("float64") for name, value in values.items()}, step)
+        plain.apply([ops.convert_to_tensor(gradient[name].astype("float32")) for name in ("kernel", "bias")])
+        weights.append(ops.convert_to_numpy(variable))
+    for t, value in enumerate(weights):
+        d = min(decay, (1 + t) / (10 + t))
+        average = d * average + (1 - d) * value
+    np.testing.assert_allclose(optimizer.averaged_weights()[0], average, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["kernel"], weights[-1], rtol=1e-6)
+    assert plain.averaged_weights() is None
+
+
+def test_clipping_by_the_norm_of_the_whole_gradient():
+    variables = [keras.Variable(np.zeros((2, 2), "float32")), keras.Variable(np.zeros(2, "float32"))]
+    optimizer = SGD(1.0, momentum=0.0, nesterov=False, global_clipnorm=1.0)
+    optimizer.apply([ops.full((2, 2), 3.0), ops.full((2,), 4.0)], variables)
+    norm = np.sqrt(4 * 9 + 2 * 16)
+    np.testing.assert_allclose(ops.convert_to_numpy(variables[0]), -3 / norm * np.ones((2, 2)), rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(variables[1]), -4 / norm * np.ones(2), rtol=1e-5)
+
+
+def test_serialisation():
+    optimizer = SGD(0.3, momentum=0.8, nesterov=False, l2=1e-3, average_decay=0.99, global_clipnorm=2.0)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.get_config() == optimizer.get_config()

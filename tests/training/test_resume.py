@@ -1,0 +1,125 @@
+"""Runs that are broken off: killed at any moment, or stopped for time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cifar_zoo import Recipe, fit_cifar10
+
+EPOCHS = 4
+
+
+def start(small_npz, directory, *more):
+    command = [sys.executable, "-m", "cifar_zoo", "fit", "alex1", "--epochs", EPOCHS, "--seed", 7, "--batch-size", 20,
+               "--run-dir", directory, "--data", small_npz, *more]  # fmt: skip
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def contents(directory):
+    """All that a run ends with but the times: the whole state of the training, and the file."""
+    with np.load(directory / "checkpoint.npz") as file:
+        state = {name: file[name] for name in file.files if name != "state"}
+    history = [line.split(",")[:4] for line in (directory / "history.csv").read_text().splitlines()]
+    return state, (directory / "model.weights.h5").read_bytes(), history
+
+
+@pytest.fixture(scope="module")
+def unbroken(small_npz, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("unbroken") / "run"
+    finish(start(small_npz, directory))
+    return directory
+
+
+def assert_same(one, other):
+    (state, _, history), (state_2, _, history_2) = contents(one), contents(other)
+    assert state.keys() == state_2.keys()
+    for name in state:
+        np.testing.assert_array_equal(state[name], state_2[name])
+    assert history == history_2
+    metrics, metrics_2 = (json.loads((path / "metrics.json").read_text()) for path in (one, other))
+    assert (metrics["test_correct"], metrics["test_loss"]) == (metrics_2["test_correct"], metrics_2["test_loss"])
+
+
+def wait_for(process, condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, tmp_path):
+    directory = tmp_path / "run"
+    moments = [
+        lambda: (directory / "config.json").exists(),  # before the first checkpoint
+        lambda: (directory / "checkpoint.npz").exists(),  # while training
+        lambda: "\n3," in (directory / "history.csv").read_text(),  # late
+    ]
+    killed = 0
+    for delay, moment in zip((0.0, 0.05, 0.0), moments, strict=True):
+        process = start(small_npz, directory)
+        wait_for(process, moment)
+        time.sleep(delay)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.communicate()
+    assert killed == 3
+    assert not (directory / "metrics.json").exists()
+    finish(start(small_npz, directory))
+    assert_same(directory, unbroken)
+
+
+@pytest.mark.full
+def test_killed_at_many_moments(unbroken, small_npz, tmp_path):
+    """Every quarter of a second somewhere, in the middle of writing too."""
+    directory = tmp_path / "run"
+    random = np.random.default_rng(0)
+    for _ in range(12):
+        process = start(small_npz, directory)
+        wait_for(process, lambda: False, seconds=float(random.uniform(4, 12)))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(start(small_npz, directory))
+    assert_same(directory, unbroken)
+
+
+def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path):
+    """Many short leases; each ends with a checkpoint, also in the middle of an epoch."""
+    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, clip_norm=1.0, padding=0)
+    options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50}
+    whole = fit_cifar10("nin0", recipe, run_dir=tmp_path / "whole", **options)
+    parts = 0
+    partial = False
+    run = None
+    while run is None or not run.finished:
+        run = fit_cifar10("nin0", recipe, run_dir=tmp_path / "parts", max_minutes=3 / 60, **options)
+        parts += 1
+        with np.load(tmp_path / "parts" / "checkpoint.npz") as file:
+            partial |= json.loads(file["state"].tobytes())["partial_metrics"] is not None
+        assert parts < 60
+    assert parts > 1 and partial
+    assert_same(tmp_path / "parts", tmp_path / "whole")
+    assert [row["loss"] for row in run.history] == [row["loss"] for row in whole.history]
+
+
+def test_a_damaged_checkpoint_is_refused(unbroken, small_npz, tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "config.json").write_bytes((unbroken / "config.json").read_bytes())
+    (directory / "checkpoint.npz").write_bytes((unbroken / "checkpoint.npz").read_bytes()[:5000])
+    process = start(small_npz, directory)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "checkpoint.npz cannot be read as a checkpoint" in output and "Traceback" not in output

@@ -1,0 +1,40 @@
+"""From a run to a published file."""
+
+import json
+
+import numpy as np
+import pytest
+
+import cifar_zoo
+from cifar_zoo import CifarZooError, Recipe, fit_cifar10
+from cifar_zoo.weights.manifest import parse_manifest
+from cifar_zoo.weights.publish import stage
+
+
+def test_stage(small_npz, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("{}")
+    recipe = Recipe(epochs=1, batch_size=100, padding=0)
+    run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
+    entry = stage(run.directory, tmp_path / "weights", manifest, "first")
+    second = stage(run.directory, tmp_path / "weights", manifest, "second")
+    tags = parse_manifest(manifest)["nin0"]
+    assert tags["second"] == second and second.best and not tags["first"].best
+    assert entry.recipe == recipe.to_dict() and entry.test_accuracy == run.metrics["test_accuracy"]
+    folder = tmp_path / "weights" / "nin0" / "first"
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "config.json", "golden.npz", "history.csv", "metrics.json", "nin0.first.weights.h5",
+    }  # fmt: skip
+    with np.load(folder / "golden.npz") as golden:
+        model = cifar_zoo.create_model("nin0", weights=str(folder / "nin0.first.weights.h5"))
+        scores = np.asarray(golden["logits"], "float64")
+        expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(
+            np.asarray(model.predict(golden["pictures"], verbose=0)), expected, rtol=1e-3, atol=1e-5
+        )
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
+    with pytest.raises(CifarZooError, match="only a finished run can be published"):
+        stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
