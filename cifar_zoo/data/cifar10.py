@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,10 +45,9 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
     if path.is_file():
         train, test = _read_npz(path) if path.suffix == ".npz" else _read_archive(path)
     elif (path / "data_batch_1.bin").exists():
-        train, test = (_read_binary(path, names) for names in (TRAIN, TEST))
+        train, test = _join(path, ".bin", lambda file: _decode_binary(_read_file(file), file))
     elif (path / "data_batch_1").exists():
-        read = lambda name: _read_file(path / name)  # noqa: E731
-        train, test = (_join([_decode(read(name), path / name) for name in names]) for names in (TRAIN, TEST))
+        train, test = _join(path, "", lambda file: _decode(_read_file(file), file))
     else:
         inside = [path / name for name in (FOLDER, "cifar-10-batches-bin", ARCHIVE) if (path / name).exists()]
         if not inside:
@@ -74,7 +74,8 @@ def _checked(split: Split, where: str) -> Split:
 def _read_npz(path: Path) -> Dataset:
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves a file that it opened itself open when it is damaged.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             missing = [name for name in names if name not in file.files]
             if missing:
                 raise CifarZooError(f"{path}: has no array {', '.join(missing)}; it has {', '.join(file.files)}")
@@ -98,10 +99,7 @@ def _read_archive(path: Path) -> Dataset:
     with tarfile.open(path) as archive:
         members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
 
-        def split(names: list[str]) -> Split:
-            return _join([_decode(_member(archive, members[name]), path / name) for name in names])
-
-        return split(TRAIN), split(TEST)
+        return _join(path, "", lambda file: _decode(_member(archive, members[file.name]), file))
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -117,26 +115,28 @@ def _read_file(path: Path) -> bytes:
         raise CifarZooError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _read_binary(folder: Path, names: list[str]) -> Split:
-    """The binary version: for each picture one byte of label and 3 x 32 x 32 bytes of pixels."""
-    parts = []
-    for name in names:
-        path = folder / f"{name}.bin"
-        content = np.frombuffer(_read_file(path), np.uint8)
-        if not len(content) or len(content) % 3073:
-            raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of pictures of 3073 bytes")
-        records = content.reshape(-1, 3073)
-        parts.append((_pixels(records[:, 1:]), records[:, 0]))
-    return _join(parts)
+def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:
+    """The five training batches and the test batch of a folder, put together."""
+    parts = {f"{name}{suffix}": read(folder / f"{name}{suffix}") for name in [*TRAIN, *TEST]}
+    first = f"{TRAIN[0]}{suffix}"
+    *train, test = parts.values()
+    for name, (x, _) in zip(parts, train, strict=False):
+        if len(x) != len(train[0][0]):
+            raise CifarZooError(f"{folder / name}: {len(x)} pictures, and {first} has {len(train[0][0])}")
+    return (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train])), test
+
+
+def _decode_binary(content: bytes, path: Path) -> Split:
+    """One batch of the binary version: for each picture one byte of label and 3 x 32 x 32 bytes of pixels."""
+    if not content or len(content) % 3073:
+        raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of pictures of 3073 bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
+    return _pixels(records[:, 1:]), records[:, 0]
 
 
 def _pixels(rows: np.ndarray) -> np.ndarray:
     """Rows of 3072 bytes, colour planes one after the other, as (n, 32, 32, 3)."""
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-
-
-def _join(parts: list[Split]) -> Split:
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 class _PlainUnpickler(pickle.Unpickler):

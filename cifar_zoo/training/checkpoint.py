@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, variables: list, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, variables: list) -> dict[str, Any]:
     """Give the variables their values back and return the state. Nothing is changed where the file does not fit."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # zipfile, zlib, NumPy and the system each have their own
         raise CifarZooError(f"{path} cannot be read as a checkpoint ({error}); choose another run directory") from error

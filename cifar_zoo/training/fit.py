@@ -100,6 +100,7 @@ def fit_cifar10(
         CifarZooError: for a value that cannot be used, or a run directory of another configuration.
     """
     started = time.monotonic()
+    environment = describe_environment()
     recipe_name, recipe = _resolve_recipe(recipe, model, epochs, batch_size)
     (x_train, y_train), test = data if isinstance(data, tuple) else load_cifar10(data)
     x_train, y_train, held = _split(x_train, y_train, holdout, examples)
@@ -168,7 +169,7 @@ def fit_cifar10(
             return Run(run.path, model, keeper.history, {}, finished=False)
         _finish(trainer, order.batches(0))
     round_to_half(model)
-    metrics = _measure(model, test, held, keeper)
+    metrics = _measure(model, test, held, keeper) | environment
     write_whole(run.path / "model.weights.h5", lambda file: save_weights(model, file))
     write_json(run.path / "metrics.json", metrics)
     return Run(run.path, model, keeper.history, metrics, finished=True)
@@ -253,7 +254,7 @@ def _scores(network: keras.Model) -> tuple[keras.Model, bool]:
     activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
         if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-            return keras.Model(network.inputs, last.input), True
+            return keras.Model(network.input, last.input), True
         return network, False
     return network, True
 
@@ -428,5 +429,4 @@ def _measure(model: keras.Model, test, held, keeper: _Keeper) -> dict[str, Any]:
         "minutes": round(keeper.seconds / 60, 2),
         "pictures_per_second": round(float(np.median([row["pictures_per_second"] for row in keeper.history])), 1),
         "params": model.count_params(),
-        **describe_environment(),
     }

@@ -153,8 +153,12 @@ def test_truncated_files_are_refused(tmp_path, share):
         load_cifar10(path)
     binary = write_binary_folder(tmp_path / "cifar-10-batches-bin")
     part = binary / "data_batch_3.bin"
-    part.write_bytes(part.read_bytes()[: int(share * 30_730)])
+    whole = part.read_bytes()
+    part.write_bytes(whole[: int(share * 30_730) // 3073 * 3073 + (7 if share else 0)])
     with pytest.raises(CifarZooError, match=r"data_batch_3.bin: \d+ bytes are not a whole number of pictures"):
+        load_cifar10(binary)
+    part.write_bytes(whole[: 9 * 3073])  # whole pictures, but not all of them
+    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: 9 pictures, and data_batch_1.bin has 10"):
         load_cifar10(binary)
     python = write_python_folder(tmp_path / "cifar-10-batches-py")
     part = python / "data_batch_2"

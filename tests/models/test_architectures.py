@@ -62,7 +62,7 @@ def test_the_shortcut_of_resnet18_projects_the_raw_input():
     model.get_layer("stage2_unit1_2_conv").kernel.assign(np.zeros((3, 3, 128, 128)))
     import keras
 
-    inner = keras.Model(model.inputs, [model.get_layer(n).output for n in ("stage1_unit2_add", "stage2_unit1_add")])
+    inner = keras.Model(model.input, [model.get_layer(n).output for n in ("stage1_unit2_add", "stage2_unit1_add")])
     x = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype="uint8")
     raw, out = (keras.ops.convert_to_numpy(tensor) for tensor in inner(x))
     kernel, bias = model.get_layer("stage2_unit1_shortcut_conv").get_weights()

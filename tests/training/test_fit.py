@@ -32,7 +32,8 @@ def test_the_run_directory_tells_everything(finished):
     config = json.loads((directory / "config.json").read_text())
     assert Recipe(**config["recipe"]) == SMALL
     assert (config["model"], config["seed"], config["examples"], config["holdout"]) == ("nin0", 3, 500, 100)
-    rows = list(csv.DictReader((directory / "history.csv").open()))
+    with (directory / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2]
     assert {"loss", "accuracy", "val_accuracy", "learning_rate", "pictures_per_second", "seconds"} <= rows[0].keys()
     metrics = json.loads((directory / "metrics.json").read_text())
@@ -139,7 +140,7 @@ def test_batch_norm_statistics_belong_to_the_averaged_weights(small_npz, tmp_pat
     with np.load(small_npz) as file:
         x = file["x_train"].astype("float32")
     model = run.model
-    before = keras.Model(model.inputs, model.get_layer("stem_conv").output)
+    before = keras.Model(model.input, model.get_layer("stem_conv").output)
     features = ops.convert_to_numpy(before(x)).reshape(-1, 16)
     norm = model.get_layer("stem_bn")
     np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), features.mean(axis=0), rtol=0.1, atol=0.05)
