@@ -24,7 +24,6 @@ def _has_bfloat16() -> bool:
         device = jax.devices()[0]
         if device.platform != "cpu":
             return device.platform == "tpu" or float(getattr(device, "compute_capability", 0)) >= 8
-        return False  # XLA's CPU backend computes bfloat16 convolutions in float32, with conversions on top
     if backend == "torch":
         import torch
 
