@@ -126,7 +126,6 @@ def fit_cifar10(
             recipe.average_decay,
             global_clipnorm=recipe.clip_norm,
         ),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     run = _RunDirectory(
         Path(run_dir or f"runs/{model.name}-{recipe_name}-{seed}"),
@@ -231,6 +230,7 @@ class _Trainer(keras.Model):
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
         self.scores, self.from_logits = _scores(network)
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
     def call(self, pictures, training=False):
         for layer in self.augmentation:
@@ -243,6 +243,10 @@ class _Trainer(keras.Model):
         if training:
             target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
         return ops.mean(ops.categorical_crossentropy(target, y_pred, from_logits=self.from_logits))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.accuracy.update_state(y, y_pred)
+        return self.get_metrics_result()
 
 
 def _scores(network: keras.Model) -> tuple[keras.Model, bool]:
@@ -352,6 +356,9 @@ class _Keeper(keras.callbacks.Callback):
         self.history, self.earlier_seconds = state["history"], state["seconds"]
         self._partial_metrics = state["partial_metrics"]
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._trainer = self.model  # reading `model` makes JAX bring back its state: not for the batch hook
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch_started = time.monotonic()
         self._first_step = int(self.model.optimizer.iterations)
@@ -362,7 +369,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if time.monotonic() > self.deadline:
-            self.out_of_time = self.model.stop_training = True
+            self.out_of_time = self._trainer.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs

@@ -43,7 +43,7 @@ def _copy_as_half(source: h5py.Group, target: h5py.Group) -> None:
 
 
 def _half(value: np.ndarray, name: str) -> np.ndarray:
-    """Floats as float16; integers (the state of random generators) as they are."""
+    """Floats as float16, integers as they are."""
     if value.dtype.kind != "f":
         return value
     with np.errstate(over="ignore"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,19 @@ import keras
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import write_json
 from cifar_zoo.registry import create_model, model_info
 from cifar_zoo.weights.files import load_weights
 from cifar_zoo.weights.manifest import Entry, parse_manifest, write_manifest
 
 LICENCE = "MIT"
+
+
+def without_paths(command: str) -> str:
+    """A command without the options that only say where files lie on the machine of the one who gave it."""
+    words = iter(shlex.split(command))
+    kept = [word for word in words if word not in ("--run-dir", "--data") or not next(words)]
+    return shlex.join(kept)
 
 
 def golden_pictures(height: int, width: int) -> np.ndarray:
@@ -66,8 +75,10 @@ def stage(
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{info.name}.{tag}.weights.h5"
     shutil.copyfile(path, file)
-    for name in ("config.json", "metrics.json", "history.csv"):
+    for name in ("config.json", "history.csv"):
         shutil.copyfile(run_dir / name, folder / name)
+    metrics["command"] = without_paths(metrics["command"])
+    write_json(folder / "metrics.json", metrics)
     pictures = golden_pictures(*info.input_shape[:2])
     np.savez(folder / "golden.npz", pictures=pictures, logits=logits(info.name, str(file), pictures))
 

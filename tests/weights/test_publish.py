@@ -8,7 +8,7 @@ import pytest
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.weights.manifest import parse_manifest
-from cifar_zoo.weights.publish import stage
+from cifar_zoo.weights.publish import stage, without_paths
 
 
 def test_stage(small_npz, tmp_path):
@@ -38,3 +38,8 @@ def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
     with pytest.raises(CifarZooError, match="only a finished run can be published"):
         stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+
+
+def test_paths_stay_at_home():
+    command = "cifar-zoo fit nin0 --run-dir '/home/me/my runs' --epochs 3 --data ../cifar10.npz --seed 1"
+    assert without_paths(command) == "cifar-zoo fit nin0 --epochs 3 --seed 1"
