@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,24 +12,23 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from cifar_zoo.data.cifar10 import Dataset, load_cifar10
+from cifar_zoo.data.cifar10 import Dataset, Split, load_cifar10
+from cifar_zoo.data.pictures import centre_crop
 from cifar_zoo.environment import describe_environment
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
-from cifar_zoo.files import write_json, write_whole
-from cifar_zoo.layers.cutout import Cutout
-from cifar_zoo.layers.random_crop import RandomCrop
-from cifar_zoo.layers.random_flip import RandomFlip
-from cifar_zoo.models.assemble import MEAN
+from cifar_zoo.files import write_whole
 from cifar_zoo.registry import model_info
-from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
+from cifar_zoo.training.augment import augmentation
 from cifar_zoo.training.optimizers import SGD
+from cifar_zoo.training.order import Order
 from cifar_zoo.training.precision import PRECISIONS, computing_in, flat_layers, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
 from cifar_zoo.training.recipe import Recipe, find_recipe
+from cifar_zoo.training.run import Keeper, RunDirectory
 from cifar_zoo.training.schedules import TanhDecay, WarmUp
+from cifar_zoo.training.trainer import Trainer, TrainingMode
 from cifar_zoo.weights.files import load_weights, round_to_half, save_weights
 
 
@@ -100,34 +97,22 @@ def fit_cifar10(
         CifarZooError: for a value that cannot be used, or a run directory of another configuration.
     """
     started = time.monotonic()
-    environment = describe_environment()
     recipe_name, recipe = _resolve_recipe(recipe, model, epochs, batch_size)
-    (x_train, y_train), test = data if isinstance(data, tuple) else load_cifar10(data)
-    x_train, y_train, held = _split(x_train, y_train, holdout, examples)
-    batch_size = min(recipe.batch_size, len(x_train))
-    keras.utils.set_random_seed(seed)
-    if isinstance(model, str):
-        model = model_info(model).build()
     precision = precision or hardware_precision()
     if precision not in PRECISIONS:
         raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
     if max_minutes is not None and max_minutes <= 0:
         raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
+    train, test = data if isinstance(data, tuple) else load_cifar10(data)
+    (x_train, y_train), held_out = _split(*train, holdout, examples)
+    keras.utils.set_random_seed(seed)
+    if isinstance(model, str):
+        model = model_info(model).build()
+    _check_network(model)
+    centre_crop(x_train[:1], *model.input_shape[1:3])  # raises where the pictures are smaller than the input
 
-    steps = len(x_train) // batch_size
-    trainer = _Trainer(model, _augmentation(recipe, model, seed), recipe.label_smoothing)
-    rate = learning_rate(recipe, steps)
-    trainer.compile(
-        optimizer=SGD(
-            rate,
-            recipe.momentum,
-            recipe.nesterov,
-            recipe.l2,
-            recipe.average_decay,
-            global_clipnorm=recipe.clip_norm,
-        ),
-    )
-    run = _RunDirectory(
+    environment = describe_environment()
+    run = RunDirectory(
         Path(run_dir or f"runs/{model.name}-{recipe_name}-{seed}"),
         {
             "model": model.name,
@@ -142,35 +127,50 @@ def fit_cifar10(
         },
         resume,
     )
-    if run.metrics:
-        load_weights(model, run.path / "model.weights.h5")
-        return Run(run.path, model, run.history(), run.metrics, finished=True)
+    if metrics := run.metrics:
+        load_weights(model, run.weights)
+        return Run(run.path, model, run.history(), metrics, finished=True)
 
+    order = Order(x_train, y_train, min(recipe.batch_size, len(x_train)), seed)
+    total = recipe.epochs * order.steps
+    height, width = model.input_shape[1:3]
+    trainer = Trainer(model, augmentation(recipe, height or 32, width or 32, seed), recipe.label_smoothing)
+    rate = learning_rate(recipe, order.steps)
+    trainer.compile(
+        SGD(rate, recipe.momentum, recipe.nesterov, recipe.l2, recipe.average_decay, global_clipnorm=recipe.clip_norm)
+    )
+    keeper = Keeper(run, order.steps, order.batch_size, held_out, started, max_minutes)
+    display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, rate, verbose)
     with computing_in(model, precision):
         trainer(x_train[:1])
         trainer.optimizer.build(trainer.trainable_variables)
-        keeper = _Keeper(run, steps, batch_size, held, started, max_minutes)
         keeper.restore(trainer)
-        display = ProgressDisplay(recipe.epochs, steps, batch_size, lambda step: float(rate(step)), verbose)
-        order = _Order(x_train, y_train, batch_size, seed)
-        while (step := int(trainer.optimizer.iterations)) < recipe.epochs * steps and not keeper.stopped:
-            epoch, offset = divmod(step, steps)
+        while (step := int(trainer.optimizer.iterations)) < total and not keeper.stopped:
+            epoch, offset = divmod(step, order.steps)
             trainer.fit(
                 order.batches(step),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if offset else recipe.epochs,  # what is left of a broken epoch, then all others
-                steps_per_epoch=steps - offset,
-                shuffle=False,
+                steps_per_epoch=order.steps - offset,
+                shuffle=False,  # the batches come shuffled
                 callbacks=[keeper, display, *callbacks],
                 verbose=0,
             )
-        if keeper.out_of_time and int(trainer.optimizer.iterations) < recipe.epochs * steps:
+        if keeper.out_of_time and int(trainer.optimizer.iterations) < total:
             return Run(run.path, model, keeper.history, {}, finished=False)
-        _finish(trainer, order.batches(0))
+        _take_average(trainer, order.batches(0))
     round_to_half(model)
-    metrics = _measure(model, test, held, keeper) | environment
-    write_whole(run.path / "model.weights.h5", lambda file: save_weights(model, file))
-    write_json(run.path / "metrics.json", metrics)
+    metrics = {} if held_out is None else _named("holdout", evaluate(model, held_out))
+    metrics |= _named("test", evaluate(model, test))
+    metrics |= {
+        "epochs": len(keeper.history),
+        "minutes": round(keeper.seconds / 60, 2),
+        "pictures_per_second": round(float(np.median([row["pictures_per_second"] for row in keeper.history])), 1),
+        "params": model.count_params(),
+        **environment,
+    }
+    write_whole(run.weights, lambda file: save_weights(model, file))
+    run.write_metrics(metrics)
     return Run(run.path, model, keeper.history, metrics, finished=True)
 
 
@@ -185,17 +185,28 @@ def _resolve_recipe(
     return name, recipe.with_(**{field: value for field, value in changes.items() if value is not None})
 
 
-def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None):
-    """The training pictures and, of the last `holdout`, the held-out ones (None where there are none)."""
+def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> tuple[Split, Split | None]:
+    """The training pictures, and the last `holdout` of them that are held out (None where there are none)."""
     if not 0 <= holdout < len(x):
         raise CifarZooError(f"holdout must be from 0 to {len(x) - 1}, not {holdout}")
-    held = (x[-holdout:], y[-holdout:]) if holdout else None
-    x, y = x[: len(x) - holdout], y[: len(y) - holdout]
-    if examples is not None:
-        if not 1 <= examples <= len(x):
-            raise CifarZooError(f"examples must be from 1 to {len(x)}, not {examples}")
-        x, y = x[:examples], y[:examples]
-    return x, y, held
+    held_out = (x[-holdout:], y[-holdout:]) if holdout else None
+    left = len(x) - holdout
+    if examples is not None and not 1 <= examples <= left:
+        raise CifarZooError(f"examples must be from 1 to {left}, not {examples}")
+    return (x[: examples or left], y[: examples or left]), held_out
+
+
+def _check_network(model: keras.Model) -> None:
+    shapes = model.input_shape, model.output_shape
+    if not all(isinstance(shape, tuple) for shape in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+        raise CifarZooError(
+            f"{model.name} must take pictures (batch, height, width, 3) and give scores (batch, classes); "
+            f"it takes {shapes[0]} and gives {shapes[1]}"
+        )
+    if shapes[0][-1] != 3 or shapes[1][-1] < 10:
+        raise CifarZooError(
+            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {shapes[0][-1]} and gives {shapes[1][-1]}"
+        )
 
 
 def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -208,198 +219,7 @@ def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Lear
     return WarmUp(schedule, round(min(recipe.warmup_epochs, recipe.epochs / 4) * steps))
 
 
-def _augmentation(recipe: Recipe, model: keras.Model, seed: int) -> list[keras.layers.Layer]:
-    """The layers that make training pictures out of those of the data set, in order."""
-    # Seeds of neighbouring integers give overlapping streams on PyTorch; these are far apart.
-    seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3) >> 1]
-    height, width = model.input_shape[1:3]
-    layers: list[keras.layers.Layer] = [RandomCrop(height or 32, width or 32, recipe.padding, seed=seeds[0])]
-    if recipe.flip:
-        layers.append(RandomFlip(seed=seeds[1]))
-    if recipe.cutout:
-        layers.append(Cutout(recipe.cutout, fill=MEAN, seed=seeds[2]))
-    return layers
-
-
-class _Trainer(keras.Model):
-    """A network with augmentation before it and the recipe's loss behind it; in inference only with a centre crop."""
-
-    def __init__(self, network: keras.Model, augmentation: list[keras.layers.Layer], label_smoothing: float) -> None:
-        super().__init__(name="trainer", dtype="float32")
-        self.network = network
-        self.augmentation = augmentation
-        self.label_smoothing = label_smoothing
-        self.scores, self.from_logits = _scores(network)
-        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-
-    def call(self, pictures, training=False):
-        for layer in self.augmentation:
-            pictures = layer(pictures, training=training)
-        return self.scores(pictures, training=training)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        classes = y_pred.shape[-1]
-        target = ops.one_hot(ops.cast(y, "int32"), classes)
-        if training:
-            target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
-        return ops.mean(ops.categorical_crossentropy(target, y_pred, from_logits=self.from_logits))
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.accuracy.update_state(y, y_pred)
-        return self.get_metrics_result()
-
-
-def _scores(network: keras.Model) -> tuple[keras.Model, bool]:
-    """The part of a network that gives its class scores, and whether these are logits.
-
-    Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits.
-    """
-    last = network.layers[-1]
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
-        if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-            return keras.Model(network.input, last.input), True
-        return network, False
-    return network, True
-
-
-class _Order:
-    """The batches of a training, as a function of the step alone: a run that goes on sees what it would have seen."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, batch_size: int, seed: int) -> None:
-        self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
-
-    def batches(self, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All batches from `step` on, without end."""
-        epoch, place = divmod(step, len(self.x) // self.batch_size)
-        while True:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
-            for start in range(place * self.batch_size, len(self.x) - self.batch_size + 1, self.batch_size):
-                chosen = order[start : start + self.batch_size]
-                yield self.x[chosen], self.y[chosen]
-            epoch, place = epoch + 1, 0
-
-
-class _RunDirectory:
-    """The files of a run."""
-
-    def __init__(self, path: Path, config: dict[str, Any], resume: bool) -> None:
-        self.path = path
-        config_file = path / "config.json"
-        if config_file.exists():
-            if not resume:
-                raise CifarZooError(f"{path} holds a run already; choose another run directory or resume it")
-            earlier = json.loads(config_file.read_text())
-            for key, value in config.items():
-                if earlier.get(key) != value:
-                    raise CifarZooError(
-                        f"{path} holds a run with {key} = {earlier.get(key)!r}, not {value!r}; choose another directory"
-                    )
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(config_file, config)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.npz"
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The final metrics; empty for a run that has not ended."""
-        file = self.path / "metrics.json"
-        return json.loads(file.read_text()) if file.exists() else {}
-
-    def history(self) -> list[dict[str, float]]:
-        with (self.path / "history.csv").open(newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-    def write_history(self, rows: list[dict[str, float]]) -> None:
-        def write(temporary: Path) -> None:
-            with temporary.open("w", newline="") as file:
-                table = csv.DictWriter(file, list(rows[0]))
-                table.writeheader()
-                table.writerows(rows)
-
-        if rows:
-            write_whole(self.path / "history.csv", write)
-
-
-class _Keeper(keras.callbacks.Callback):
-    """Keeps the history, measures the held-out pictures, writes checkpoints, and watches the time."""
-
-    async_safe = True  # the batch hook touches nothing but the clock
-
-    def __init__(self, run: _RunDirectory, steps: int, batch_size: int, held, started: float, minutes: float | None):
-        super().__init__()
-        self.run, self.steps, self.batch_size, self.held = run, steps, batch_size, held
-        self.started = started
-        self.deadline = math.inf if minutes is None else started + 60 * minutes * 0.95
-        self.history: list[dict[str, float]] = []
-        self.earlier_seconds = 0.0
-        self.out_of_time = False
-        self.stopped = False
-        self._partial_metrics: list[np.ndarray] | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on the run, earlier sessions included."""
-        return self.earlier_seconds + time.monotonic() - self.started
-
-    def _variables(self, trainer: keras.Model) -> list[keras.Variable]:
-        return [*trainer.variables, *trainer.optimizer.variables]
-
-    def restore(self, trainer: keras.Model) -> None:
-        """Put a trainer where the checkpoint left off, if there is one."""
-        if not self.run.checkpoint.exists():
-            return
-        state = load_checkpoint(self.run.checkpoint, self._variables(trainer))
-        self.history, self.earlier_seconds = state["history"], state["seconds"]
-        self._partial_metrics = state["partial_metrics"]
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._trainer = self.model  # reading `model` makes JAX bring back its state: not for the batch hook
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch_started = time.monotonic()
-        self._first_step = int(self.model.optimizer.iterations)
-        if self._partial_metrics:  # of the part of this epoch before the break; Keras has just reset them
-            for variable, value in zip(self.model.metrics_variables, self._partial_metrics, strict=True):
-                variable.assign(value)
-            self._partial_metrics = None
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if time.monotonic() > self.deadline:
-            self.out_of_time = self._trainer.stop_training = True
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = {} if logs is None else logs
-        step = int(self.model.optimizer.iterations)
-        partial = None
-        if step % self.steps:
-            partial = [ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
-        else:
-            elapsed = time.monotonic() - self._epoch_started
-            if self.held is not None:  # before other callbacks look at the logs
-                measured = self.model.evaluate(*self.held, batch_size=500, verbose=0, return_dict=True)
-                logs.update({f"val_{name}": value for name, value in measured.items()})
-            self.history.append(
-                {
-                    "epoch": epoch + 1,
-                    **{name: float(value) for name, value in logs.items()},
-                    "learning_rate": float(self.model.optimizer.learning_rate),
-                    "pictures_per_second": (step - self._first_step) * self.batch_size / elapsed,
-                    "seconds": self.seconds,
-                }
-            )
-        state = {"history": self.history, "seconds": self.seconds, "partial_metrics": partial}
-        save_checkpoint(self.run.checkpoint, self._variables(self.model), state)
-        self.run.write_history(self.history)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.stopped = bool(self.model.stop_training)
-
-
-def _finish(trainer: _Trainer, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
+def _take_average(trainer: Trainer, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
     """Replace the weights by their average and estimate the batch-norm statistics anew for them."""
     averages = trainer.optimizer.averaged_weights()
     if averages is None:
@@ -408,32 +228,12 @@ def _finish(trainer: _Trainer, batches: Iterator[tuple[np.ndarray, np.ndarray]])
         variable.assign(average)
     momenta = [layer.momentum for layer in flat_layers(trainer.network) if hasattr(layer, "moving_mean")]
     if momenta:
-        # So many training-mode batches that what the statistics were before has faded to one part in ten thousand.
+        # So many batches in training mode that what the statistics were before has faded to one part in ten thousand.
         count = math.ceil(math.log(1e-4) / math.log(max(momenta))) if max(momenta) > 0 else 1
-        training_mode = _TrainingMode(trainer)
+        training_mode = TrainingMode(trainer)
         training_mode.compile()
         training_mode.predict(((next(batches)[0],) for _ in range(count)), steps=count, verbose=0)
 
 
-class _TrainingMode(keras.Model):
-    """A network that behaves as in training when it predicts."""
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__(name="training_mode", dtype="float32")
-        self.network = network
-
-    def call(self, pictures):
-        return self.network(pictures, training=True)
-
-
-def _measure(model: keras.Model, test, held, keeper: _Keeper) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    if held is not None:
-        metrics |= {f"holdout_{name}": value for name, value in evaluate(model, held).items()}
-    metrics |= {f"test_{name}": value for name, value in evaluate(model, test).items()}
-    return metrics | {
-        "epochs": len(keeper.history),
-        "minutes": round(keeper.seconds / 60, 2),
-        "pictures_per_second": round(float(np.median([row["pictures_per_second"] for row in keeper.history])), 1),
-        "params": model.count_params(),
-    }
+def _named(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}

@@ -93,6 +93,26 @@ def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"classes": 5}, "CIFAR-10 has 3 channels and 10 classes; nin0 takes 3 and gives 5"),
+        ({"input_shape": (24, 24, 1)}, "nin0 takes 1 and gives 10"),
+        ({"include_top": False}, r"nin0 must take pictures .* and give scores \(batch, classes\); it takes"),
+    ],
+)
+def test_networks_for_something_else_are_refused(small_npz, tmp_path, options, message):
+    with pytest.raises(CifarZooError, match=message):
+        fit(small_npz, tmp_path, cifar_zoo.create_model("nin0", **options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_are_too_small_are_refused(small_npz, tmp_path):
+    with pytest.raises(CifarZooError, match="takes 48x48 pictures, and these have only 32x32"):
+        fit(small_npz, tmp_path, cifar_zoo.create_model("nin0", input_shape=(48, 48, 3)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_step_is_what_the_recipe_says(tmp_path, cifar10):
     """One step without augmentation against the same step by hand with torch."""
     torch = pytest.importorskip("torch")
@@ -148,29 +168,22 @@ def test_batch_norm_statistics_belong_to_the_averaged_weights(small_npz, tmp_pat
 
 
 def test_larger_pictures_are_cropped_at_random_in_training_and_in_the_middle_else(small_npz, tmp_path):
-    """A network that adds up its pixels sees other sums each epoch in training, and the middle in evaluation."""
-    seen = []
+    """What the augmentation makes of pictures of 32x32 for a network of 24x24, in a run."""
+    with np.load(small_npz) as file:
+        x = file["x_train"][:50]
+    crops = []
 
-    class Look(keras.layers.Layer):
-        def call(self, x, training=False):
-            return x
-
-    inputs = keras.Input((24, 24, 3))
-    x = keras.layers.GlobalAveragePooling2D()(Look()(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(10, kernel_initializer="zeros")(x))
-
-    class Record(keras.callbacks.Callback):
+    class Look(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            with np.load(small_npz) as file:
-                x = file["x_train"][:50]
-            trainer = self.model
-            for training in (True, True, False):
-                crop = ops.convert_to_numpy(trainer.augmentation[0](x, training=training))
-                seen.append(crop)
-            np.testing.assert_array_equal(seen[2], x[:, 4:28, 4:28])
+            crop = self.model.augmentation[0]
+            crops.extend(ops.convert_to_numpy(crop(x, training=training)) for training in (True, True, False))
 
-    fit(small_npz, tmp_path, model, SMALL.with_(epochs=1), callbacks=[Record()])
-    assert not np.array_equal(seen[0], seen[1])
+    fit(small_npz, tmp_path, recipe=SMALL.with_(epochs=1), callbacks=[Look()])
+    first, second, middle = crops
+    np.testing.assert_array_equal(middle, x[:, 4:28, 4:28])
+    assert first.shape == middle.shape and not np.array_equal(first, second)
+    windows = np.lib.stride_tricks.sliding_window_view(x[0], (24, 24, 3))[:, :, 0]
+    assert any(np.array_equal(window, first[0]) for window in windows.reshape(-1, 24, 24, 3))
 
 
 def test_callbacks_of_keras_work(small_npz, tmp_path):

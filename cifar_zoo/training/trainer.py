@@ -1,0 +1,73 @@
+"""The model that is trained: a network with augmentation before it and the recipe's loss behind it."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+class Trainer(keras.Model):
+    """A network with augmentation and loss; all of it runs inside Keras' compiled step, on the device.
+
+    Args:
+        network: from pixels to the scores or probabilities of the classes.
+        augmentation: layers from the pictures of the data set to those of the network.
+        label_smoothing: share of the target that is spread over all classes in training.
+
+    Call arguments:
+        pictures: uint8 (batch, rows, columns, 3).
+        training: whether pictures are augmented and dropout drops.
+
+    Returns: the scores (batch, classes), logits where the network has them.
+    """
+
+    def __init__(self, network: keras.Model, augmentation: list[keras.layers.Layer], label_smoothing: float) -> None:
+        super().__init__(name="trainer", dtype="float32")
+        self.network = network
+        self.augmentation = augmentation
+        self.label_smoothing = label_smoothing
+        self.scores, self.from_logits = scores(network)
+        # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+    def call(self, pictures, training=False):
+        for layer in self.augmentation:
+            pictures = layer(pictures, training=training)
+        return self.scores(pictures, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        classes = y_pred.shape[-1]
+        target = ops.one_hot(ops.cast(y, "int32"), classes)
+        if training:
+            target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return ops.mean(ops.categorical_crossentropy(target, y_pred, from_logits=self.from_logits))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.accuracy.update_state(y, y_pred)
+        return self.get_metrics_result()
+
+
+def scores(network: keras.Model) -> tuple[keras.Model, bool]:
+    """The part of a network that gives its class scores, and whether these are logits.
+
+    Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits.
+    """
+    last = network.layers[-1]
+    if isinstance(last, keras.layers.Softmax):
+        return keras.Model(network.input, last.input), True
+    if getattr(last, "activation", None) is keras.activations.softmax:
+        if isinstance(last, keras.layers.Activation):
+            return keras.Model(network.input, last.input), True
+        return network, False
+    return network, True
+
+
+class TrainingMode(keras.Model):
+    """A network that behaves as in training when it predicts: its batch-norm statistics move."""
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__(name="training_mode", dtype="float32")
+        self.network = network
+
+    def call(self, pictures):
+        return self.network(pictures, training=True)
