@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cifar_zoo.errors import CifarZooError
 
@@ -134,6 +134,6 @@ def model_info(name: str) -> ModelInfo:
     return models[name]
 
 
-def create_model(name: str, **options: Any) -> keras.Model:
+def create_model(name: str, /, **options: Unpack[Options]) -> keras.Model:
     """Build a network by its registered name; `options` are those of `Options`."""
     return model_info(name).build(**options)

@@ -6,11 +6,16 @@ import os
 import sys
 import tempfile
 
+from cifar_zoo.errors import CifarZooError
+
 
 def load_backend() -> None:
     """Import Keras and wake its backend without the greetings that TensorFlow's C++ code writes to standard error.
 
-    No log level silences them. If the import fails, what was written is shown after all.
+    No log level silences them.
+
+    Raises:
+        CifarZooError: if Keras or its backend cannot be imported.
     """
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -20,10 +25,11 @@ def load_backend() -> None:
             import keras
 
             keras.ops.zeros(1)  # the devices are looked for at the first operation
-        except BaseException:
-            said.seek(0)
-            os.write(terminal, said.read())
-            raise
+        except (ImportError, ValueError, RuntimeError) as error:
+            backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+            raise CifarZooError(
+                f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {error}"
+            ) from error
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)

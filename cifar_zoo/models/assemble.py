@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from cifar_zoo.errors import CifarZooError
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.registry import Options, model_info
 
@@ -73,9 +74,13 @@ def assemble(
 
     inputs = keras.Input(opt["input_shape"], name="pixels")
     x = preprocess(inputs) if opt["include_preprocessing"] else inputs
-    x = trunk(x)
+    try:
+        x = trunk(x)
+        if opt["include_top"]:
+            x = head(x, opt["classes"])
+    except ValueError as error:  # Keras', of a size that comes to nothing or of a dense layer on an unknown size
+        raise CifarZooError(f"{registered} cannot be built for input_shape={opt['input_shape']}: {error}") from error
     if opt["include_top"]:
-        x = head(x, opt["classes"])
         if opt["classifier_activation"] is not None:
             x = layers.Activation(opt["classifier_activation"], dtype="float32", name="predictions")(x)
     elif opt["pooling"] == "avg":
@@ -96,8 +101,6 @@ def assemble(
 
 
 def _check(registered: str, opt: dict[str, Any]) -> None:
-    from cifar_zoo.errors import CifarZooError
-
     shape = opt["input_shape"]
     if len(shape) != 3 or not all(n is None or (isinstance(n, int) and n > 0) for n in shape) or shape[-1] is None:
         raise CifarZooError(f"{registered}: input_shape must be (height, width, channels), not {shape!r}")

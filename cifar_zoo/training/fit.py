@@ -94,7 +94,8 @@ def fit_cifar10(
     float16, so that the test accuracy is that of the file.
 
     Raises:
-        CifarZooError: for a value that cannot be used, or a run directory of another configuration.
+        CifarZooError: for a value that cannot be used, a run directory of another configuration, or a loss that is not
+            finite.
     """
     started = time.monotonic()
     recipe_name, recipe = _resolve_recipe(recipe, model, epochs, batch_size)
@@ -103,6 +104,8 @@ def fit_cifar10(
         raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
     if max_minutes is not None and max_minutes <= 0:
         raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
+    if not 0 <= seed < 2**32:
+        raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
     train, test = data if isinstance(data, tuple) else load_cifar10(data)
     (x_train, y_train), held_out = _split(*train, holdout, examples)
     keras.utils.set_random_seed(seed)

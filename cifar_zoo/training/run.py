@@ -146,6 +146,11 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise CifarZooError(
+                f"the loss is {logs['loss']} in epoch {epoch + 1}; lower the recipe's learning_rate or set its "
+                f"clip_norm (the checkpoint in {self.run.path} is that of the epoch before)"
+            )
         step = int(self.model.optimizer.iterations)
         partial = None
         if step % self.steps:  # broken off within the epoch

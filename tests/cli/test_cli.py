@@ -99,6 +99,12 @@ def test_bad_input_ends_in_one_line(zoo, arguments, message):
     assert len(lines) == 1 and lines[0].startswith("cifar-zoo: ") and message in lines[0], done.stderr
 
 
+def test_a_backend_that_is_not_there_is_said(zoo):
+    done = zoo("evaluate", "squeeze1", env={"KERAS_BACKEND": "theano"})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "cannot be loaded with the backend 'theano'" in done.stderr
+
+
 def test_a_directory_that_cannot_be_written_is_said(zoo, small_npz, tmp_path):
     (tmp_path / "file").write_text("")
     done = zoo("fit", "nin0", "--epochs", 1, "--data", small_npz, "--run-dir", tmp_path / "file" / "run")

@@ -33,6 +33,13 @@ def test_bad_options_are_refused(options, message):
         resnet20(**options)
 
 
+def test_unknown_sizes_go_where_the_network_allows():
+    x = np.random.default_rng(0).integers(0, 256, (1, 40, 36, 3), dtype="uint8")
+    assert resnet20(input_shape=(None, None, 3))(x).shape == (1, 10)
+    with pytest.raises(cifar_zoo.CifarZooError, match=r"alex3 cannot be built for input_shape=\(None, None, 3\)"):
+        cifar_zoo.create_model("alex3", input_shape=(None, None, 3))
+
+
 def test_preprocessing_is_the_published_statistics():
     mean = np.array([125.307, 122.950, 113.865])
     std = np.array([62.9932, 62.0887, 66.7048])
@@ -55,6 +62,7 @@ def test_the_statistics_are_those_of_the_data(cifar10):
 
 def test_the_name_is_only_a_name():
     assert resnet20(name="mine").name == "mine"
+    assert cifar_zoo.create_model("resnet20", name="mine").name == "mine"
     assert resnet20(name="resnet32").count_params() == 274_042
 
 

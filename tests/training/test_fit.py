@@ -84,6 +84,7 @@ def test_another_configuration_leaves_the_run_alone(finished, small_npz, change,
         ({"examples": 601}, "examples must be from 1 to 600, not 601"),
         ({"precision": "float16"}, "precision must be 'float32' or 'mixed_bfloat16', not 'float16'"),
         ({"epochs": 0}, "epochs must be positive, not 0"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, not -1"),
         ({"max_minutes": -1}, "max_minutes must be positive, not -1"),
     ],
 )
@@ -111,6 +112,13 @@ def test_pictures_that_are_too_small_are_refused(small_npz, tmp_path):
     with pytest.raises(CifarZooError, match="takes 48x48 pictures, and these have only 32x32"):
         fit(small_npz, tmp_path, cifar_zoo.create_model("nin0", input_shape=(48, 48, 3)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_diverges_says_so_and_keeps_the_checkpoint(small_npz, tmp_path):
+    recipe = SMALL.with_(learning_rate=1e4, clip_norm=None, warmup_epochs=0.0, epochs=4)
+    with pytest.raises(CifarZooError, match="the loss is nan in epoch .; lower the recipe's learning_rate"):
+        fit(small_npz, tmp_path, recipe=recipe)
+    assert not (tmp_path / "run" / "model.weights.h5").exists()
 
 
 def test_one_step_is_what_the_recipe_says(tmp_path, cifar10):
