@@ -12,19 +12,21 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/layers",
     "tests/training/test_optimizers.py",
+    "tests/training/test_resume.py",
     "tests/training/test_schedules.py",
     "tests/weights/test_manifest.py",
     "tests/weights/test_publish.py",
 ]
+FULL = ["tests/models", "tests/training/test_fit.py", "tests/evaluation", "tests/cli"]
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_on(backend, request):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
-    full = ["--full"] if request.config.getoption("--full") else []
+    tests = [*TESTS, *FULL, "--full"] if request.config.getoption("--full") else TESTS
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *full, *TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,

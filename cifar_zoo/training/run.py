@@ -97,9 +97,6 @@ class Keeper(keras.callbacks.Callback):
         minutes: the session's time, of which the last twentieth is left for the checkpoint; or None.
     """
 
-    # The batch hook only reads the clock, so Keras may call it from a thread of its own, and no step waits for it.
-    async_safe = True
-
     def __init__(
         self,
         run: RunDirectory,
@@ -129,9 +126,6 @@ class Keeper(keras.callbacks.Callback):
             self.history, self._earlier_seconds = state["history"], state["seconds"]
             self._partial_metrics = state["partial_metrics"]
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._trainer = self.model  # reading `model` makes JAX bring back its state: not for the batch hook
-
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch_started = time.monotonic()
         self._first_step = int(self.model.optimizer.iterations)
@@ -140,9 +134,13 @@ class Keeper(keras.callbacks.Callback):
                 variable.assign(value)
             self._partial_metrics = None
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.deadline == math.inf:
+            return
+        if batch % 20 == 0:  # the device may be far behind the host: wait for it before the clock is read
+            int(self.model.optimizer.iterations)
         if time.monotonic() > self.deadline:
-            self.out_of_time = self._trainer.stop_training = True
+            self.out_of_time = self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs

@@ -1,11 +1,13 @@
 """Runs that are broken off: killed at any moment, or stopped for time."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -95,23 +97,33 @@ def test_killed_at_many_moments(unbroken, small_npz, tmp_path):
     assert_same(directory, unbroken)
 
 
-def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path):
-    """Many short leases; each ends with a checkpoint, also in the middle of an epoch."""
+def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path, monkeypatch):
+    """Many short sessions by a clock that goes on by a second whenever it is read, about once a step of 55 an epoch."""
     recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, clip_norm=1.0, padding=0)
     options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50}
     whole = fit_cifar10("nin0", recipe, run_dir=tmp_path / "whole", **options)
-    parts = 0
-    partial = False
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    monkeypatch.setattr("cifar_zoo.training.fit.time", clock)
+    monkeypatch.setattr("cifar_zoo.training.run.time", clock)
+    partial = []
     run = None
     while run is None or not run.finished:
-        run = fit_cifar10("nin0", recipe, run_dir=tmp_path / "parts", max_minutes=3 / 60, **options)
-        parts += 1
+        assert len(partial) < 20
+        run = fit_cifar10("nin0", recipe, run_dir=tmp_path / "parts", max_minutes=0.7, **options)
         with np.load(tmp_path / "parts" / "checkpoint.npz") as file:
-            partial |= json.loads(file["state"].tobytes())["partial_metrics"] is not None
-        assert parts < 60
-    assert parts > 1 and partial
+            partial.append(json.loads(file["state"].tobytes())["partial_metrics"] is not None)
+    assert sum(partial) >= 3 and not partial[-1]
     assert_same(tmp_path / "parts", tmp_path / "whole")
     assert [row["loss"] for row in run.history] == [row["loss"] for row in whole.history]
+
+
+def test_the_time_is_kept(small_npz, tmp_path):
+    started = time.monotonic()
+    output = finish(start(small_npz, tmp_path, "--epochs", 1000, "--max-minutes", 0.25))
+    assert "stopped for time after" in output
+    assert (tmp_path / "checkpoint.npz").exists() and not (tmp_path / "metrics.json").exists()
+    assert time.monotonic() - started < 60  # 15 s and the start of a process on a busy machine
 
 
 def test_a_damaged_checkpoint_is_refused(unbroken, small_npz, tmp_path):
