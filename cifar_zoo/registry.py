@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -109,19 +110,23 @@ def _all() -> dict[str, ModelInfo]:
 
 
 def list_models(pattern: str = "*", *, weights: bool = False) -> list[str]:
-    """Names of the networks, sorted.
+    """Names of the networks, sorted, with numbers by their value.
 
     Args:
         pattern: a shell pattern, e.g. "resnet*".
         weights: only those with published weights.
     """
-    names = sorted(name for name in _all() if fnmatchcase(name, pattern))
+    names = sorted((name for name in _all() if fnmatchcase(name, pattern)), key=_natural)
     if weights:
         from cifar_zoo.weights.manifest import read_manifest
 
         manifest = read_manifest()
         names = [name for name in names if name in manifest]
     return names
+
+
+def _natural(name: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def model_info(name: str) -> ModelInfo:

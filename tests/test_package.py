@@ -75,7 +75,7 @@ def test_imports_point_one_way(path):
 
 
 def test_models_exports_exactly_what_is_registered():
-    assert sorted(cifar_zoo.models.__all__) == cifar_zoo.list_models()
+    assert sorted(cifar_zoo.models.__all__) == sorted(cifar_zoo.list_models())
     for name in cifar_zoo.models.__all__:
         assert getattr(cifar_zoo.models, name) is cifar_zoo.model_info(name).build
 

@@ -17,7 +17,7 @@ from cifar_zoo.cli.backend import load_backend
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(name: str, weights: str, data: str | None, as_json: bool) -> None:
-    """Measure the network NAME on the 10,000 test pictures of CIFAR-10."""
+    """Measure NAME on the test pictures of CIFAR-10."""
     from cifar_zoo.registry import create_model, model_info
 
     model_info(name)

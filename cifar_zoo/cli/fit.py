@@ -29,7 +29,10 @@ from cifar_zoo.cli.backend import load_backend
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
 def fit(name: str, as_json: bool, **options: Any) -> None:
-    """Train the network NAME on CIFAR-10, or go on with a run that was broken off."""
+    """Train NAME on CIFAR-10, or go on with a run.
+
+    A run that was broken off goes on where it was when the same command is given again.
+    """
     from cifar_zoo.registry import model_info
 
     model_info(name)  # a wrong name is found out before the backend is loaded

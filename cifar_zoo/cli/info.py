@@ -12,7 +12,7 @@ import click
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, as_json: bool) -> None:
-    """Show the facts about the network NAME and its published weights."""
+    """Show the facts about NAME and its weights."""
     from cifar_zoo.registry import model_info
     from cifar_zoo.weights.manifest import read_manifest
 

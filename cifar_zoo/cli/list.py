@@ -12,7 +12,10 @@ import click
 @click.option("--weights", is_flag=True, help="Only networks with published weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(pattern: str, weights: bool, as_json: bool) -> None:
-    """List the networks whose name matches PATTERN, such as "resnet*"."""
+    """List the networks that match PATTERN.
+
+    A shell pattern, such as "resnet*"; all by default.
+    """
     from cifar_zoo.registry import list_models, model_info
     from cifar_zoo.weights.manifest import best, read_manifest
 

@@ -16,7 +16,10 @@ from cifar_zoo.cli.backend import load_backend
 @click.option("--top", default=3, show_default=True, help="How many classes to name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(name: str, pictures: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
-    """Name what is in PICTURES, with the network NAME: any size and format."""
+    """Name what PICTURES show, by the network NAME.
+
+    Pictures may have any size, mode and format.
+    """
     from cifar_zoo.registry import model_info
 
     model_info(name)
