@@ -11,7 +11,7 @@ from typing import Any
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or the old one."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{path.name}.partial")  # one name, so that a killed process leaves no more than one
     try:
         write(temporary)
         with temporary.open("rb") as file:

@@ -18,7 +18,6 @@ from cifar_zoo.data.pictures import centre_crop
 from cifar_zoo.environment import describe_environment
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
-from cifar_zoo.files import write_whole
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation
 from cifar_zoo.training.optimizers import SGD
@@ -172,7 +171,7 @@ def fit_cifar10(
         "params": model.count_params(),
         **environment,
     }
-    write_whole(run.weights, lambda file: save_weights(model, file))
+    save_weights(model, run.weights)
     run.write_metrics(metrics)
     return Run(run.path, model, keeper.history, metrics, finished=True)
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import write_whole
 
 Layout = dict[str, tuple[int, ...]]
 
@@ -20,14 +21,15 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     Raises:
         CifarZooError: if a weight is not finite or too large for float16; nothing is written then.
     """
-    path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.weights.h5"
-        half = Path(folder) / "half.weights.h5"
         model.save_weights(whole)
-        with h5py.File(whole) as source, h5py.File(half, "w") as target:
-            _copy_as_half(source, target)
-        half.replace(path)
+
+        def write(file: Path) -> None:
+            with h5py.File(whole) as source, h5py.File(file, "w") as target:
+                _copy_as_half(source, target)
+
+        write_whole(Path(path), write)
 
 
 def _copy_as_half(source: h5py.Group, target: h5py.Group) -> None:
