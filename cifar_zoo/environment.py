@@ -71,7 +71,7 @@ def _hardware(backend: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of the source checkout that runs, marked where files differ from it; "" for an installed package."""
+    """The commit of the source checkout that runs, marked where files differ from it; else the package's release."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return f"release {cifar_zoo.__version__}"

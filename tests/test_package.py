@@ -45,6 +45,7 @@ def test_list_and_info_are_quick(zoo, arguments):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_backend_is_imported_at_module_level_and_nothing_of_keras_that_is_private(path):
     tree = ast.parse(path.read_text())
+    inside = {id(node) for scope in ast.walk(tree) if isinstance(scope, ast.FunctionDef) for node in ast.walk(scope)}
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
@@ -54,11 +55,11 @@ def test_no_backend_is_imported_at_module_level_and_nothing_of_keras_that_is_pri
         for name in names:
             assert not name.startswith("keras.src"), name
             if name.split(".")[0] in {"tensorflow", "jax", "torch"}:
-                assert node.col_offset > 0, f"{name} at module level"
+                assert id(node) in inside, f"{name} at module level"
 
 
 ORDER = {  # a room may import from rooms of a lower number, and from its own
-    "lazy": 0, "errors": 0, "files": 0, "registry": 1, "layers": 1, "models": 2, "weights": 2, "data": 2,
+    "lazy": 0, "errors": 0, "files": 0.5, "registry": 1, "layers": 1, "models": 2, "weights": 2, "data": 2,
     "environment": 3, "evaluation": 3, "training": 3, "export": 4, "cli": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 

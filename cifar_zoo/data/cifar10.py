@@ -55,13 +55,20 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
                 f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})"
             )
         return load_cifar10(inside[0])
-    return _checked(train, f"{path}: training"), _checked(test, f"{path}: test")
+    return check_split(train, f"{path}: training", 32), check_split(test, f"{path}: test", 32)
 
 
-def _checked(split: Split, where: str) -> Split:
-    x, y = split
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (32, 32, 3) or not len(x):
-        raise CifarZooError(f"{where} pictures must be uint8 (n, 32, 32, 3), not {x.dtype} {x.shape}")
+def check_split(split: Split, where: str, side: int | None = None) -> Split:
+    """Pictures uint8 (n, rows, columns, 3), `side` x `side` if that is given, and their labels 0..9 as uint8 (n,).
+
+    Raises:
+        CifarZooError: if they are something else; the message begins with `where`.
+    """
+    x, y = (np.asarray(array) for array in split)
+    size = (side, side) if side else x.shape[1:3]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (*size, 3) or not len(x):
+        wanted = "32, 32" if side else "rows, columns"
+        raise CifarZooError(f"{where} pictures must be uint8 (n, {wanted}, 3), not {x.dtype} {x.shape}")
     if y.ndim == 2 and y.shape[1] == 1:  # as keras.datasets has them
         y = y[:, 0]
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
@@ -118,11 +125,11 @@ def _read_file(path: Path) -> bytes:
 def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:
     """The five training batches and the test batch of a folder, put together."""
     parts = {f"{name}{suffix}": read(folder / f"{name}{suffix}") for name in [*TRAIN, *TEST]}
-    first = f"{TRAIN[0]}{suffix}"
+    most = max(len(x) for x, _ in parts.values())
+    for name, (x, _) in parts.items():
+        if len(x) != most:  # all six have the same number, so that a file cut off after a whole picture shows
+            raise CifarZooError(f"{folder / name}: {len(x)} pictures, and the largest of the files has {most}")
     *train, test = parts.values()
-    for name, (x, _) in zip(parts, train, strict=False):
-        if len(x) != len(train[0][0]):
-            raise CifarZooError(f"{folder / name}: {len(x)} pictures, and {first} has {len(train[0][0])}")
     return (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train])), test
 
 
@@ -170,20 +177,27 @@ def _decode(content: bytes, path: Path) -> Split:
 
 def _cached() -> Path | None:
     """What `keras.datasets.cifar10` has left in its cache, if anything."""
-    datasets = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
-    for place in (datasets / f"{FOLDER}-target" / FOLDER, datasets / FOLDER, datasets / ARCHIVE):
-        if (place / "test_batch").exists() or place.is_file():
-            return place
+    datasets = _keras_home() / "datasets"
+    for folder in (datasets / f"{FOLDER}-target" / FOLDER, datasets / FOLDER):
+        if (folder / "test_batch").exists():
+            return folder
     return None
 
 
+def _keras_home() -> Path:
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+
+
 def _download() -> Path:
-    """Fetch the official archive into the Keras cache."""
+    """The official archive in the Keras cache, fetched where it is not there or not right."""
     import keras
 
     try:
-        return Path(keras.utils.get_file(ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets"))
+        path = keras.utils.get_file(
+            ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets", cache_dir=_keras_home()
+        )
     except Exception as error:  # urllib, sockets, a wrong hash
         raise CifarZooError(
             f"CIFAR-10 cannot be fetched from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive of it"
         ) from error
+    return Path(path)

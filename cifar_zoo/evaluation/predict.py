@@ -11,7 +11,7 @@ import numpy as np
 
 from cifar_zoo.data.pictures import CLASSES, read_picture
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.evaluation.evaluate import predict_pictures
+from cifar_zoo.evaluation.evaluate import as_probabilities, predict_pictures
 from cifar_zoo.registry import create_model
 
 
@@ -21,7 +21,7 @@ def predict(
     """The most probable classes of picture files.
 
     Args:
-        model: a registered name, or a network with ten probabilities.
+        model: a registered name, or a network with ten probabilities or logits.
         pictures: paths; any size, mode and format that Pillow opens.
         weights: for a name, which weights: "cifar10", a tag or a path.
         top: number of classes, from 1 to 10.
@@ -29,17 +29,19 @@ def predict(
     Returns: for each picture {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, best first.
 
     Raises:
-        CifarZooError: if a picture cannot be read, or the network has no ten probabilities.
+        CifarZooError: if a picture cannot be read, or the network has no ten scores.
     """
     if not 1 <= top <= len(CLASSES):
         raise CifarZooError(f"top must be from 1 to {len(CLASSES)}, not {top}")
+    if isinstance(pictures, (str, Path)) or not pictures:
+        raise CifarZooError(f"pictures must be a list of one path or more, not {pictures!r}")
     read = np.stack([read_picture(path) for path in pictures])
     if isinstance(model, str):
         model = create_model(model, weights=weights)
     if model.output_shape != (None, len(CLASSES)):
-        raise CifarZooError(f"{model.name} gives {model.output_shape}, not the probabilities of ten classes")
+        raise CifarZooError(f"{model.name} gives {model.output_shape}, not the scores of ten classes")
     results = []
-    for path, scores in zip(pictures, predict_pictures(model, read), strict=True):
+    for path, scores in zip(pictures, as_probabilities(predict_pictures(model, read)), strict=True):
         best = np.argsort(-scores, kind="stable")[:top]
         classes = [{"class": CLASSES[i], "probability": round(float(scores[i]), 6)} for i in best]
         results.append({"path": str(path), "classes": classes})

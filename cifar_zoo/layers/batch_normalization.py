@@ -27,6 +27,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         plain = self.center and self.scale and not self.synchronized and mask is None and self.axis in (-1, 3)
+        plain = plain and not getattr(self, "renorm", False)
         if not (training and self.trainable and plain and len(inputs.shape) == 4):
             return super().call(inputs, training=training, mask=mask)
         if keras.backend.backend() != "tensorflow":

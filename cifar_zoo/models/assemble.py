@@ -69,7 +69,7 @@ def assemble(
             hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(DEFAULTS)}"
             raise TypeError(f"{registered}() has no option {key!r}; {hint}")
     opt = {**DEFAULTS, **options}
-    opt["input_shape"] = tuple(opt["input_shape"] or model_info(registered).input_shape)
+    opt["input_shape"] = opt["input_shape"] or model_info(registered).input_shape
     _check(registered, opt)
 
     inputs = keras.Input(opt["input_shape"], name="pixels")
@@ -102,10 +102,21 @@ def assemble(
 
 def _check(registered: str, opt: dict[str, Any]) -> None:
     shape = opt["input_shape"]
-    if len(shape) != 3 or not all(n is None or (isinstance(n, int) and n > 0) for n in shape) or shape[-1] is None:
+    if (
+        not isinstance(shape, (tuple, list))
+        or len(shape) != 3
+        or not all(n is None or (isinstance(n, int) and n > 0) for n in shape)
+        or shape[-1] is None
+    ):
         raise CifarZooError(f"{registered}: input_shape must be (height, width, channels), not {shape!r}")
     if not isinstance(opt["classes"], int) or opt["classes"] < 1:
         raise CifarZooError(f"{registered}: classes must be a positive integer, not {opt['classes']!r}")
+    try:
+        keras.activations.get(opt["classifier_activation"])
+    except ValueError as error:
+        raise CifarZooError(
+            f"{registered}: classifier_activation must be one of Keras' or None, not {opt['classifier_activation']!r}"
+        ) from error
     if opt["pooling"] not in (None, "avg", "max"):
         raise CifarZooError(f"{registered}: pooling must be None, 'avg' or 'max', not {opt['pooling']!r}")
     if opt["weights"] is not None and shape[-1] != 3:

@@ -1,8 +1,8 @@
 """Small networks for 24x24 pictures: the CNN of TensorFlow's CIFAR-10 tutorial, its variants, NIN and SqueezeNet.
 
 All convolutions are 3x3 or 5x5 or 1x1 with bias and ReLU at stride 1; max-pooling is 3x3 at stride 2; pictures are
-standardised one by one. Unlike the originals, the class scores of nin2 and squeeze1 pass no ReLU, and all kernels are
-initialised after He et al. 2015.
+standardised one by one. Unlike the originals, the class scores of nin2 and squeeze1 pass no ReLU, and the kernels in
+front of a ReLU are initialised after He et al. 2015.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_zoo.data.cifar10 import Dataset, Split, load_cifar10
+from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.pictures import centre_crop
 from cifar_zoo.environment import describe_environment
 from cifar_zoo.errors import CifarZooError
@@ -74,8 +74,8 @@ def fit_cifar10(
     ends with the weights it would have had without the break: to the bit, where the backend repeats itself to the bit.
 
     Args:
-        model: a registered name, or any Keras model from (batch, height, width, 3) pixels 0..255 to the scores
-            or probabilities of ten classes. Pictures are cropped to its input size. It is trained in place.
+        model: a registered name, or any functional or Sequential model from (batch, height, width, 3) pixels 0..255 to
+            the logits or probabilities of ten classes. Pictures are cropped to its input size. It is trained in place.
         recipe: a name from `RECIPES`, or a Recipe.
         epochs, batch_size: in place of the recipe's.
         data: ((x_train, y_train), (x_test, y_test)), or a source for `load_cifar10`.
@@ -84,9 +84,11 @@ def fit_cifar10(
         run_dir: default "runs/<network>-<recipe>-<seed>".
         precision: "float32", "mixed_bfloat16", or None for the latter where the hardware has it.
         holdout: number of pictures, the last of the training set, that are kept out of it and measured every epoch.
-        max_minutes: stop with a checkpoint when this time is nearly up, also within an epoch.
+        max_minutes: stop with a checkpoint when this time is nearly up, also within an epoch. The end of a run, in
+            which the batch-norm statistics are estimated and the test pictures measured, is not broken off.
         resume: False refuses a run directory that holds a run.
-        callbacks: Keras callbacks. Their `model` wraps the network, which is `model.network`.
+        callbacks: Keras callbacks. Their `model` wraps the network, which is `model.network`. Their own state is not in
+            the checkpoint, and what they do to the weights at the end goes where the recipe averages.
         verbose: "auto" (a bar on a terminal, lines elsewhere), 0 (silent), 1 (bar), 2 (lines).
 
     Returns: a Run. The network then holds the weights of the file: averaged where the recipe averages, and rounded to
@@ -105,7 +107,12 @@ def fit_cifar10(
         raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
     if not 0 <= seed < 2**32:
         raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
-    train, test = data if isinstance(data, tuple) else load_cifar10(data)
+    if isinstance(data, tuple):
+        train, test = (
+            check_split(split, f"data: {name}") for name, split in zip(("training", "test"), data, strict=True)
+        )
+    else:
+        train, test = load_cifar10(data)
     (x_train, y_train), held_out = _split(*train, holdout, examples)
     keras.utils.set_random_seed(seed)
     if isinstance(model, str):
@@ -136,7 +143,7 @@ def fit_cifar10(
     order = Order(x_train, y_train, min(recipe.batch_size, len(x_train)), seed)
     total = recipe.epochs * order.steps
     height, width = model.input_shape[1:3]
-    trainer = Trainer(model, augmentation(recipe, height or 32, width or 32, seed), recipe.label_smoothing)
+    trainer = Trainer(model, augmentation(recipe, height or 32, width or 32, seed), recipe.label_smoothing, x_train[:8])
     rate = learning_rate(recipe, order.steps)
     trainer.compile(
         SGD(rate, recipe.momentum, recipe.nesterov, recipe.l2, recipe.average_decay, global_clipnorm=recipe.clip_norm)
@@ -147,18 +154,21 @@ def fit_cifar10(
         trainer(x_train[:1])
         trainer.optimizer.build(trainer.trainable_variables)
         keeper.restore(trainer)
-        while (step := int(trainer.optimizer.iterations)) < total and not keeper.stopped:
-            epoch, offset = divmod(step, order.steps)
-            trainer.fit(
-                order.batches(step),
-                initial_epoch=epoch,
-                epochs=epoch + 1 if offset else recipe.epochs,  # what is left of a broken epoch, then all others
-                steps_per_epoch=order.steps - offset,
-                shuffle=False,  # the batches come shuffled
-                callbacks=[keeper, display, *callbacks],
-                verbose=0,
-            )
-        if keeper.out_of_time and int(trainer.optimizer.iterations) < total:
+        try:
+            while (step := int(trainer.optimizer.iterations)) < total and not keeper.stopped:
+                epoch, offset = divmod(step, order.steps)
+                trainer.fit(
+                    order.batches(step),
+                    initial_epoch=epoch,
+                    epochs=epoch + 1 if offset else recipe.epochs,  # what is left of a broken epoch, then all others
+                    steps_per_epoch=order.steps - offset,
+                    shuffle=False,  # the batches come shuffled
+                    callbacks=[keeper, display, *callbacks],
+                    verbose=0,
+                )
+        finally:
+            display.close()
+        if keeper.out_of_time:  # after the last step too: the next session has time for the end
             return Run(run.path, model, keeper.history, {}, finished=False)
         _take_average(trainer, order.batches(0))
     round_to_half(model)
@@ -199,15 +209,15 @@ def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> 
 
 
 def _check_network(model: keras.Model) -> None:
-    shapes = model.input_shape, model.output_shape
-    if not all(isinstance(shape, tuple) for shape in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+    taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
         raise CifarZooError(
-            f"{model.name} must take pictures (batch, height, width, 3) and give scores (batch, classes); "
-            f"it takes {shapes[0]} and gives {shapes[1]}"
+            f"{model.name} must be a functional or Sequential model from pictures (batch, height, width, 3) to scores "
+            f"(batch, classes); it takes {taken} and gives {given}"
         )
-    if shapes[0][-1] != 3 or shapes[1][-1] < 10:
+    if taken[-1] != 3 or given[-1] != 10:
         raise CifarZooError(
-            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {shapes[0][-1]} and gives {shapes[1][-1]}"
+            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {taken[-1]} and gives {given[-1]}"
         )
 
 

@@ -61,6 +61,10 @@ class ProgressDisplay(keras.callbacks.Callback):
             Console(soft_wrap=True, highlight=False).print(line)
 
     def on_train_end(self, logs: Any = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; also where the training ended in an exception."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from keras import ops
 
 from cifar_zoo.data.cifar10 import Split
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_json, write_whole
+from cifar_zoo.files import read_json, write_json, write_whole
 from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -39,7 +38,7 @@ class RunDirectory:
             return
         if not resume:
             raise CifarZooError(f"{path} holds a run already; choose another run directory, or resume it")
-        earlier = json.loads(config_file.read_text())
+        earlier = read_json(config_file)
         for key, value in config.items():
             if earlier.get(key) != value:
                 raise CifarZooError(
@@ -60,7 +59,7 @@ class RunDirectory:
     def metrics(self) -> dict[str, Any]:
         """The final metrics; empty for a run that has not ended."""
         file = self.path / "metrics.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return read_json(file) if file.exists() else {}
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Write the final metrics, which ends the run."""
@@ -125,6 +124,7 @@ class Keeper(keras.callbacks.Callback):
             state = load_checkpoint(self.run.checkpoint, _state(trainer))
             self.history, self._earlier_seconds = state["history"], state["seconds"]
             self._partial_metrics = state["partial_metrics"]
+            self.run.write_history(self.history)  # the end may have come between the checkpoint and this file
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch_started = time.monotonic()
@@ -147,7 +147,7 @@ class Keeper(keras.callbacks.Callback):
         if not math.isfinite(logs.get("loss", 0.0)):
             raise CifarZooError(
                 f"the loss is {logs['loss']} in epoch {epoch + 1}; lower the recipe's learning_rate or set its "
-                f"clip_norm (the checkpoint in {self.run.path} is that of the epoch before)"
+                f"clip_norm (what {self.run.path} holds is from before this epoch)"
             )
         step = int(self.model.optimizer.iterations)
         partial = None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
+
+from cifar_zoo.evaluation.evaluate import are_probabilities
 
 
 class Trainer(keras.Model):
@@ -13,6 +16,7 @@ class Trainer(keras.Model):
         network: from pixels to the scores or probabilities of the classes.
         augmentation: layers from the pictures of the data set to those of the network.
         label_smoothing: share of the target that is spread over all classes in training.
+        pictures: some of the data set, to find out what the network gives.
 
     Call arguments:
         pictures: uint8 (batch, rows, columns, 3).
@@ -21,19 +25,28 @@ class Trainer(keras.Model):
     Returns: the scores (batch, classes), logits where the network has them.
     """
 
-    def __init__(self, network: keras.Model, augmentation: list[keras.layers.Layer], label_smoothing: float) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        augmentation: list[keras.layers.Layer],
+        label_smoothing: float,
+        pictures: np.ndarray,
+    ) -> None:
         super().__init__(name="trainer", dtype="float32")
         self.network = network
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
-        self.scores, self.from_logits = scores(network)
+        self.scores, self.from_logits = scores(network, self._augment(pictures, training=False))
         # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
     def call(self, pictures, training=False):
+        return self.scores(self._augment(pictures, training), training=training)
+
+    def _augment(self, pictures, training):
         for layer in self.augmentation:
             pictures = layer(pictures, training=training)
-        return self.scores(pictures, training=training)
+        return pictures
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         classes = y_pred.shape[-1]
@@ -47,19 +60,17 @@ class Trainer(keras.Model):
         return self.get_metrics_result()
 
 
-def scores(network: keras.Model) -> tuple[keras.Model, bool]:
+def scores(network: keras.Model, pictures: np.ndarray) -> tuple[keras.Model, bool]:
     """The part of a network that gives its class scores, and whether these are logits.
 
-    Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits.
+    Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits. Whether another
+    ending gives probabilities shows on a few pictures.
     """
     last = network.layers[-1]
-    if isinstance(last, keras.layers.Softmax):
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if isinstance(last, keras.layers.Softmax) or (softmax and isinstance(last, keras.layers.Activation)):
         return keras.Model(network.input, last.input), True
-    if getattr(last, "activation", None) is keras.activations.softmax:
-        if isinstance(last, keras.layers.Activation):
-            return keras.Model(network.input, last.input), True
-        return network, False
-    return network, True
+    return network, not are_probabilities(ops.convert_to_numpy(network(pictures)))
 
 
 class TrainingMode(keras.Model):

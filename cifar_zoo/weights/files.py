@@ -19,8 +19,9 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     """Write a network's weights as float16; `model.load_weights` of plain Keras reads the file.
 
     Raises:
-        CifarZooError: if a weight is not finite or too large for float16; nothing is written then.
+        CifarZooError: if a weight is not finite, or the name is not that of a weights file; nothing is written then.
     """
+    _check_name(path)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.weights.h5"
         model.save_weights(whole)
@@ -45,14 +46,14 @@ def _copy_as_half(source: h5py.Group, target: h5py.Group) -> None:
 
 
 def _half(value: np.ndarray, name: str) -> np.ndarray:
-    """Floats as float16, integers as they are."""
+    """Floats as float16, or as they are where one is too large for it; integers as they are."""
     if value.dtype.kind != "f":
         return value
+    if not np.isfinite(value).all():
+        raise CifarZooError(f"{name} holds values that are not finite; a training that diverged wants a lower rate")
     with np.errstate(over="ignore"):
         half = value.astype("float16")
-    if not np.isfinite(half).all():
-        raise CifarZooError(f"{name} holds values that are not finite in float16 (largest: {np.abs(value).max()})")
-    return half
+    return half if np.isfinite(half).all() else value
 
 
 def round_to_half(model: keras.Model) -> None:
@@ -81,6 +82,11 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     model.load_weights(path)
 
 
+def _check_name(path: str | Path) -> None:
+    if not str(path).endswith(".weights.h5"):  # Keras goes by the name, and takes others for files of another form
+        raise CifarZooError(f"the name of a weights file must end in .weights.h5; {str(path)!r} does not")
+
+
 def stored_layout(path: str | Path) -> Layout:
     """The shapes of the arrays in a weights file, by the names of their layers: {"stem_conv/0": (3, 3, 3, 16), ...}.
 
@@ -93,6 +99,7 @@ def stored_layout(path: str | Path) -> Layout:
             layer = item.parent.attrs.get("name", item.parent.name)
             shapes[f"{layer}/{Path(name).name}"] = item.shape
 
+    _check_name(path)
     if not Path(path).is_file():
         raise CifarZooError(f"there is no weights file {str(path)!r}")
     try:

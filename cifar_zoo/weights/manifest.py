@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import read_json, write_json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 NAME = "weights_manifest.json"
@@ -26,8 +26,8 @@ class Entry:
         parameters: of the network, batch-norm statistics included.
         classes: number of classes.
         licence: SPDX identifier.
-        recipe: every hyper-parameter.
-        seed, epochs: of the run.
+        recipe: the hyper-parameters.
+        seed, epochs, precision: of the run.
         test_accuracy: in 0..1, of this file on the 10,000 test pictures, last epoch, measured once.
         command: what trained it.
         hardware: what it was trained on.
@@ -46,6 +46,7 @@ class Entry:
     recipe: dict[str, Any]
     seed: int
     epochs: int
+    precision: str
     test_accuracy: float
     command: str
     hardware: str
@@ -71,10 +72,10 @@ def read_manifest() -> Manifest:
 
 def parse_manifest(path: Path) -> Manifest:
     """Read and check a manifest. Raises CifarZooError for a missing, surplus or wrong field."""
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CifarZooError(f"{path}: cannot be read as a manifest ({error})") from error
+    return _manifest(read_json(path), path)
+
+
+def _manifest(raw: dict[str, Any], path: Path) -> Manifest:
     manifest = {
         model: {tag: _entry(values, f"{path}: {model}.{tag}") for tag, values in tags.items()}
         for model, tags in raw.items()
@@ -99,12 +100,10 @@ def _entry(values: dict[str, Any], where: str) -> Entry:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest, sorted."""
-    from cifar_zoo.files import write_json
-
-    write_json(
-        path, {model: {tag: asdict(tags[tag]) for tag in sorted(tags)} for model, tags in sorted(manifest.items())}
-    )
+    """Write a manifest, sorted. Raises CifarZooError, and writes nothing, where it is not right."""
+    raw = {model: {tag: asdict(tags[tag]) for tag in sorted(tags)} for model, tags in sorted(manifest.items())}
+    _manifest(raw, path)
+    write_json(path, raw)
 
 
 def best(tags: dict[str, Entry]) -> tuple[str, Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import shutil
 from dataclasses import replace
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_json
+from cifar_zoo.files import read_json, write_json
 from cifar_zoo.registry import create_model, model_info
 from cifar_zoo.weights.files import load_weights
 from cifar_zoo.weights.manifest import Entry, parse_manifest, write_manifest
@@ -25,7 +24,7 @@ def without_paths(command: str) -> str:
     """A command without the options that only say where files lie on the machine of the one who gave it."""
     words = iter(shlex.split(command))
     kept = [word for word in words if word not in ("--run-dir", "--data") or not next(words)]
-    return shlex.join(kept)
+    return shlex.join(word for word in kept if not word.startswith(("--run-dir=", "--data=")))
 
 
 def golden_pictures(height: int, width: int) -> np.ndarray:
@@ -66,7 +65,9 @@ def stage(
     run_dir, manifest_file = Path(run_dir), Path(manifest_file)
     if not (run_dir / "metrics.json").exists():
         raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be published")
-    config, metrics = (json.loads((run_dir / f"{name}.json").read_text()) for name in ("config", "metrics"))
+    config, metrics = (read_json(run_dir / f"{name}.json") for name in ("config", "metrics"))
+    if metrics["test_pictures"] != 10_000:
+        raise CifarZooError(f"{run_dir}: measured on {metrics['test_pictures']} test pictures in place of all 10,000")
     info = model_info(config["model"])
     path = run_dir / "model.weights.h5"
     load_weights(info.build(), path)  # it fits
@@ -94,6 +95,7 @@ def stage(
         recipe=config["recipe"],
         seed=config["seed"],
         epochs=metrics["epochs"],
+        precision=config["precision"],
         test_accuracy=metrics["test_accuracy"],
         command=metrics["command"],
         hardware=metrics["hardware"],
@@ -137,7 +139,8 @@ model-index:
 - Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger pictures are cropped to the middle
 - Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test pictures, measured once, after the last of
   {entry.epochs} epochs, on this float16 file, without test-time augmentation
-- Trained with `{entry.command}` (seed {entry.seed}) on {entry.hardware}; {versions}; commit `{entry.commit}`
+- Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
+  commit `{entry.commit}`
 
 ```python
 import cifar_zoo

@@ -120,6 +120,13 @@ def test_the_download(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "URL", path.as_uri())
     with pytest.raises(CifarZooError, match="cannot be fetched from .*set CIFAR_ZOO_DATA"):
         load_cifar10()  # the wrong MD5
+    monkeypatch.setattr(module, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
+    cached = tmp_path / "cache" / "datasets" / path.name
+    cached.write_bytes(b"a download that broke off")
+    assert_is_arrays(load_cifar10())  # replaced
+    assert cached.read_bytes() == path.read_bytes()
+    path.unlink()
+    assert_is_arrays(load_cifar10())  # from the cache
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_truncated_files_are_refused(tmp_path, share):
     with pytest.raises(CifarZooError, match=r"data_batch_3.bin: \d+ bytes are not a whole number of pictures"):
         load_cifar10(binary)
     part.write_bytes(whole[: 9 * 3073])  # whole pictures, but not all of them
-    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: 9 pictures, and data_batch_1.bin has 10"):
+    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: 9 pictures, and the largest of the files has 10"):
         load_cifar10(binary)
     python = write_python_folder(tmp_path / "cifar-10-batches-py")
     part = python / "data_batch_2"

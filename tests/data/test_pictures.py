@@ -47,6 +47,8 @@ def test_modes_and_formats(tmp_path, mode, suffix):
         assert np.abs(out[16, 16].astype(int) - (200, 100, 50)).max() < 12
     elif mode in ("I;16", "I"):
         assert np.abs(out[16, 16] - 40_000 / 257).max() < 2
+    elif mode == "F":
+        assert np.abs(out[16, 16] - 0.6 * 255).max() < 2
 
 
 def test_transparency_becomes_white(tmp_path):

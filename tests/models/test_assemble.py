@@ -19,6 +19,8 @@ def test_an_unknown_option_is_named_with_the_nearest():
     "options, message",
     [
         ({"input_shape": (32, 32)}, r"input_shape must be \(height, width, channels\), not \(32, 32\)"),
+        ({"input_shape": 32}, r"input_shape must be \(height, width, channels\), not 32"),
+        ({"classifier_activation": "sofmax"}, "classifier_activation must be one of Keras' or None, not 'sofmax'"),
         ({"input_shape": (0, 32, 3)}, "input_shape must be"),
         ({"input_shape": (32, 32, None)}, "input_shape must be"),
         ({"classes": 0}, "classes must be a positive integer, not 0"),

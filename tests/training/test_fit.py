@@ -99,7 +99,7 @@ def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, 
     [
         ({"classes": 5}, "CIFAR-10 has 3 channels and 10 classes; nin0 takes 3 and gives 5"),
         ({"input_shape": (24, 24, 1)}, "nin0 takes 1 and gives 10"),
-        ({"include_top": False}, r"nin0 must take pictures .* and give scores \(batch, classes\); it takes"),
+        ({"include_top": False}, r"nin0 must be a functional or Sequential model from pictures"),
     ],
 )
 def test_networks_for_something_else_are_refused(small_npz, tmp_path, options, message):
@@ -161,18 +161,67 @@ def test_it_learns(cifar10, tmp_path):
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
-def test_batch_norm_statistics_belong_to_the_averaged_weights(small_npz, tmp_path):
-    """A forward pass in training mode gives nearly the same features as the moving statistics do."""
-    recipe = SMALL.with_(epochs=3, cutout=0, flip=False, average_decay=0.9)
-    run = fit(small_npz, tmp_path, "resnet20", recipe)
+def test_batch_norm_statistics_are_estimated_for_the_final_weights(small_npz, tmp_path):
+    """What the moving statistics were before does not matter: each is that of its layer's inputs."""
+
+    class Spoil(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            for layer in self.model.network.layers:
+                if hasattr(layer, "moving_mean"):
+                    layer.moving_mean.assign(layer.moving_mean + 1000.0)
+
+    recipe = SMALL.with_(cutout=0, flip=False, average_decay=0.9)
+    model = fit(small_npz, tmp_path, "resnet20", recipe, callbacks=[Spoil()]).model
     with np.load(small_npz) as file:
         x = file["x_train"].astype("float32")
-    model = run.model
-    before = keras.Model(model.input, model.get_layer("stem_conv").output)
-    features = ops.convert_to_numpy(before(x)).reshape(-1, 16)
-    norm = model.get_layer("stem_bn")
-    np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), features.mean(axis=0), rtol=0.1, atol=0.05)
-    np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_variance), features.var(axis=0), rtol=0.15)
+    for name in ("stem", "stage3_unit3_2"):
+        before = keras.Model(model.input, model.get_layer(f"{name}_conv").output)
+        features = ops.convert_to_numpy(before(x)).astype("float64")
+        mean, variance = features.mean(axis=(0, 1, 2)), features.var(axis=(0, 1, 2))
+        norm = model.get_layer(f"{name}_bn")
+        found = ops.convert_to_numpy(norm.moving_mean)
+        assert np.abs(found - mean).max() < 0.5 * np.sqrt(variance.max()), name
+        np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_variance), variance, rtol=0.5)
+
+
+@pytest.mark.parametrize("ending", ["softmax layer", "dense softmax", "softmax operation", "nested", "logits"])
+def test_any_ending_is_trained_and_measured_by_its_cross_entropy(small_npz, tmp_path, ending):
+    """The loss of the first epoch at a rate of nearly zero is that of the network by numpy, however it ends."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 64)(x))
+    logits = keras.layers.Dense(10, activation="softmax" if ending == "dense softmax" else None)(x)
+    output = {"softmax layer": keras.layers.Softmax(), "softmax operation": ops.softmax}.get(ending, lambda y: y)(
+        logits
+    )
+    model = keras.Model(inputs, output)
+    if ending == "nested":
+        model = keras.Sequential([keras.Input((32, 32, 3)), keras.Model(inputs, keras.layers.Softmax()(logits))])
+    kernel, bias = (value.astype("float64") for value in model.get_weights())
+    recipe = Recipe(
+        epochs=1, batch_size=600, learning_rate=1e-9, padding=0, flip=False, average_decay=None, warmup_epochs=0.0
+    )
+    run = fit(small_npz, tmp_path, model, recipe, precision="float32")
+    with np.load(small_npz) as file:
+        for part, found, tolerance in (
+            ("train", run.history[0]["loss"], 1e-4),
+            ("test", run.metrics["test_loss"], 5e-3),  # weights in float16
+        ):
+            raw = file[f"x_{part}"].reshape(-1, 3072) / 64 @ kernel + bias
+            raw -= raw.max(axis=1, keepdims=True)
+            expected = np.log(np.exp(raw).sum(axis=1)) - raw[np.arange(len(raw)), file[f"y_{part}"]]
+            assert found == pytest.approx(expected.mean(), rel=tolerance), part
+
+
+def test_data_in_hand_are_checked(cifar10, small_npz, tmp_path):
+    (x, y), (x_test, y_test) = cifar10
+    keras_labels = ((x[:200], y[:200, None].astype("int64")), (x_test[:50], y_test[:50, None]))
+    run = fit_cifar10("nin0", SMALL, data=keras_labels, run_dir=tmp_path / "run", verbose=0)
+    assert run.metrics["test_pictures"] == 50
+    for data in (((x[:20] / 255, y[:20]), (x_test[:5], y_test[:5])), ((x[:20], y[:19]), (x_test[:5], y_test[:5]))):
+        with pytest.raises(CifarZooError, match="data: training (pictures|labels) must be"):
+            fit_cifar10("nin0", SMALL, data=data, run_dir=tmp_path / "other", verbose=0)
+    assert not (tmp_path / "other").exists()
 
 
 def test_larger_pictures_are_cropped_at_random_in_training_and_in_the_middle_else(small_npz, tmp_path):

@@ -9,10 +9,11 @@ import sys
 import time
 import types
 
+import keras
 import numpy as np
 import pytest
 
-from cifar_zoo import Recipe, fit_cifar10
+from cifar_zoo import CifarZooError, Recipe, fit_cifar10, layers
 
 EPOCHS = 4
 
@@ -54,6 +55,10 @@ def assert_same(one, other):
     assert (metrics["test_correct"], metrics["test_loss"]) == (metrics_2["test_correct"], metrics_2["test_loss"])
 
 
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
 def wait_for(process, condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None and time.monotonic() < deadline:
@@ -65,7 +70,7 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, 
     moments = [
         lambda: (directory / "config.json").exists(),  # before the first checkpoint
         lambda: (directory / "checkpoint.npz").exists(),  # while training
-        lambda: "\n3," in (directory / "history.csv").read_text(),  # late
+        lambda: "\n3," in read(directory / "history.csv"),  # late
     ]
     killed = 0
     for delay, moment in zip((0.0, 0.05, 0.0), moments, strict=True):
@@ -97,11 +102,28 @@ def test_killed_at_many_moments(unbroken, small_npz, tmp_path):
     assert_same(directory, unbroken)
 
 
+def small_network():
+    """Batch norm, dropout and convolutions; the random generators start anywhere."""
+    return keras.Sequential(
+        [
+            keras.Input((24, 24, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3, 2, use_bias=False),
+            layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10),
+        ],
+        name="small",
+    )
+
+
 def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path, monkeypatch):
     """Many short sessions by a clock that goes on by a second whenever it is read, about once a step of 55 an epoch."""
-    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, clip_norm=1.0, padding=0)
+    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, padding=2, cutout=8, label_smoothing=0.1)
     options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50}
-    whole = fit_cifar10("nin0", recipe, run_dir=tmp_path / "whole", **options)
+    whole = fit_cifar10(small_network(), recipe, run_dir=tmp_path / "whole", **options)
     ticks = itertools.count()
     clock = types.SimpleNamespace(monotonic=lambda: float(next(ticks)))
     monkeypatch.setattr("cifar_zoo.training.fit.time", clock)
@@ -110,12 +132,33 @@ def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_n
     run = None
     while run is None or not run.finished:
         assert len(partial) < 20
-        run = fit_cifar10("nin0", recipe, run_dir=tmp_path / "parts", max_minutes=0.7, **options)
+        run = fit_cifar10(small_network(), recipe, run_dir=tmp_path / "parts", max_minutes=0.7, **options)
         with np.load(tmp_path / "parts" / "checkpoint.npz") as file:
             partial.append(json.loads(file["state"].tobytes())["partial_metrics"] is not None)
     assert sum(partial) >= 3 and not partial[-1]
     assert_same(tmp_path / "parts", tmp_path / "whole")
     assert [row["loss"] for row in run.history] == [row["loss"] for row in whole.history]
+
+
+def test_a_run_that_ended_between_the_checkpoint_and_the_rest_is_ended(small_npz, tmp_path):
+    recipe = Recipe(epochs=1, batch_size=50)
+    options = {"data": small_npz, "verbose": 0, "run_dir": tmp_path}
+    whole = fit_cifar10(small_network(), recipe, **options)
+    weights = (tmp_path / "model.weights.h5").read_bytes()
+    for name in ("history.csv", "metrics.json", "model.weights.h5"):
+        (tmp_path / name).unlink()
+    again = fit_cifar10(small_network(), recipe, **options)
+    assert again.history == whole.history == fit_cifar10(small_network(), recipe, **options).history
+    assert (tmp_path / "model.weights.h5").read_bytes() == weights
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+def test_damaged_files_of_a_run_are_refused(unbroken, small_npz, tmp_path, name):
+    for file in unbroken.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_text("{")
+    with pytest.raises(CifarZooError, match=f"{name}: cannot be read as JSON"):
+        fit_cifar10("alex1", epochs=EPOCHS, seed=7, batch_size=20, data=small_npz, run_dir=tmp_path, verbose=0)
 
 
 def test_the_time_is_kept(small_npz, tmp_path):

@@ -89,9 +89,23 @@ def test_what_is_no_file_is_refused(model, path, tmp_path):
         load_weights(model, path)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
-def test_values_beyond_float16_are_refused_and_leave_no_file(model, tmp_path, value):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused_and_leave_no_file(model, tmp_path, value):
     model.get_layer("classifier").bias.assign(np.full(10, value))
-    with pytest.raises(CifarZooError, match="not finite in float16"):
+    with pytest.raises(CifarZooError, match="holds values that are not finite"):
         save_weights(model, tmp_path / "bad.weights.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_too_large_for_float16_stay_float32(model, tmp_path):
+    model.get_layer("classifier").bias.assign(np.full(10, 1e6))
+    save_weights(model, tmp_path / "large.weights.h5")
+    again = cifar_zoo.create_model("nin0", weights=str(tmp_path / "large.weights.h5"))
+    np.testing.assert_array_equal(again.get_layer("classifier").get_weights()[1], np.full(10, 1e6, "float32"))
+
+
+def test_other_names_are_refused(model, path):
+    renamed = path.rename(path.with_name("nin0.h5"))
+    for use in (save_weights, load_weights):
+        with pytest.raises(CifarZooError, match="must end in .weights.h5; '.*nin0.h5' does not"):
+            use(model, renamed)

@@ -11,11 +11,11 @@ from cifar_zoo.weights.manifest import parse_manifest
 from cifar_zoo.weights.publish import stage, without_paths
 
 
-def test_stage(small_npz, tmp_path):
+def test_stage(cifar10, tmp_path):
     manifest = tmp_path / "manifest.json"
     manifest.write_text("{}")
     recipe = Recipe(epochs=1, batch_size=100, padding=0)
-    run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
+    run = fit_cifar10("nin0", recipe, data=cifar10, examples=500, run_dir=tmp_path / "run", verbose=0)
     entry = stage(run.directory, tmp_path / "weights", manifest, "first")
     second = stage(run.directory, tmp_path / "weights", manifest, "second")
     tags = parse_manifest(manifest)["nin0"]
@@ -34,6 +34,23 @@ def test_stage(small_npz, tmp_path):
         )
 
 
+def test_a_part_of_the_test_pictures_is_not_enough(small_npz, tmp_path):
+    recipe = Recipe(epochs=1, batch_size=100, padding=0)
+    run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
+    with pytest.raises(CifarZooError, match="measured on 200 test pictures in place of all 10,000"):
+        stage(run.directory, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+
+
+def test_a_network_must_have_a_best_tag(cifar10, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("{}")
+    recipe = Recipe(epochs=1, batch_size=100, padding=0)
+    run = fit_cifar10("nin0", recipe, data=cifar10, examples=100, run_dir=tmp_path / "run", verbose=0)
+    with pytest.raises(CifarZooError, match="nin0 must have exactly one tag that is best"):
+        stage(run.directory, tmp_path / "weights", manifest, "tag", best=False)
+    assert manifest.read_text() == "{}"
+
+
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
     with pytest.raises(CifarZooError, match="only a finished run can be published"):
@@ -41,5 +58,5 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 
 def test_paths_stay_at_home():
-    command = "cifar-zoo fit nin0 --run-dir '/home/me/my runs' --epochs 3 --data ../cifar10.npz --seed 1"
+    command = "cifar-zoo fit nin0 --run-dir '/home/me/my runs' --epochs 3 --data=../cifar10.npz --seed 1"
     assert without_paths(command) == "cifar-zoo fit nin0 --epochs 3 --seed 1"
