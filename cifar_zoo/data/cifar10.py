@@ -192,9 +192,11 @@ def _download() -> Path:
     """The official archive in the Keras cache, fetched where it is not there or not right."""
     import keras
 
+    home = _keras_home()
     try:
+        home.mkdir(parents=True, exist_ok=True)  # Keras goes elsewhere if it is not there
         path = keras.utils.get_file(
-            ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets", cache_dir=_keras_home()
+            ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets", cache_dir=home
         )
     except Exception as error:  # urllib, sockets, a wrong hash
         raise CifarZooError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -90,14 +91,18 @@ def _check_name(path: str | Path) -> None:
 def stored_layout(path: str | Path) -> Layout:
     """The shapes of the arrays in a weights file, by the names of their layers: {"stem_conv/0": (3, 3, 3, 16), ...}.
 
-    Keras numbers the groups of a file by the class of the layer and keeps the layer's own name as an attribute.
+    Keras numbers the groups of a file by the class of the layer ("layers/conv2d_1") and keeps the layer's own name as
+    an attribute. Names that Keras has made up differ from one network to the next; for these the group stands.
     """
     shapes: Layout = {}
 
     def note(name: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset):
-            layer = item.parent.attrs.get("name", item.parent.name)
-            shapes[f"{layer}/{Path(name).name}"] = item.shape
+            group = item.parent.name.removesuffix("/vars")
+            kind = re.sub(r"_\d+$", "", Path(group).name)
+            layer = str(item.parent.attrs.get("name", group))
+            made_up = re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer)
+            shapes[f"{group if made_up else layer}/{Path(name).name}"] = item.shape
 
     _check_name(path)
     if not Path(path).is_file():
