@@ -24,7 +24,7 @@ FULL = ["tests/models", "tests/training/test_fit.py", "tests/evaluation", "tests
 def test_on(backend, request):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
-    tests = [*TESTS, *FULL, "--full"] if request.config.getoption("--full") else TESTS
+    tests = [*TESTS, *FULL] if request.config.getoption("--full") else TESTS
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,

@@ -41,3 +41,16 @@ def load_checkpoint(path: Path, variables: list) -> dict[str, Any]:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return state
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Make what PyTorch's own random generators give in a step a function of the step.
+
+    Keras' dropout without a seed draws from them. The other backends draw from variables, which the checkpoint holds.
+    """
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))

@@ -148,7 +148,7 @@ def fit_cifar10(
     trainer.compile(
         SGD(rate, recipe.momentum, recipe.nesterov, recipe.l2, recipe.average_decay, global_clipnorm=recipe.clip_norm)
     )
-    keeper = Keeper(run, order.steps, order.batch_size, held_out, started, max_minutes)
+    keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
     display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, rate, verbose)
     with computing_in(model, precision):
         trainer(x_train[:1])

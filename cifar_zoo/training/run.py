@@ -14,7 +14,7 @@ from keras import ops
 from cifar_zoo.data.cifar10 import Split
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import read_json, write_json, write_whole
-from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
+from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint, seed_step
 
 
 class RunDirectory:
@@ -91,6 +91,7 @@ class Keeper(keras.callbacks.Callback):
         run: the directory.
         steps: steps an epoch.
         batch_size: pictures a step.
+        seed: of the run.
         held_out: pictures and labels to be measured after every epoch, or None.
         started: when the session began, by `time.monotonic()`.
         minutes: the session's time, of which the last twentieth is left for the checkpoint; or None.
@@ -101,12 +102,14 @@ class Keeper(keras.callbacks.Callback):
         run: RunDirectory,
         steps: int,
         batch_size: int,
+        seed: int,
         held_out: Split | None,
         started: float,
         minutes: float | None,
     ) -> None:
         super().__init__()
-        self.run, self.steps, self.batch_size, self.held_out, self.started = run, steps, batch_size, held_out, started
+        self.run, self.steps, self.batch_size, self.seed = run, steps, batch_size, seed
+        self.held_out, self.started = held_out, started
         self.deadline = math.inf if minutes is None else started + 60 * minutes * 0.95
         self.history: list[dict[str, float]] = []
         self.out_of_time = self.stopped = False
@@ -135,6 +138,7 @@ class Keeper(keras.callbacks.Callback):
             self._partial_metrics = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        seed_step(self.seed, self._first_step + batch)
         if self.deadline == math.inf:
             return
         if batch % 20 == 0:  # the device may be far behind the host: wait for it before the clock is read
@@ -167,7 +171,11 @@ class Keeper(keras.callbacks.Callback):
                     "seconds": self.seconds,
                 }
             )
-        state = {"history": self.history, "seconds": self.seconds, "partial_metrics": partial}
+        state = {
+            "history": self.history,
+            "seconds": self.seconds,
+            "partial_metrics": partial,
+        }
         save_checkpoint(self.run.checkpoint, _state(self.model), state)
         self.run.write_history(self.history)
 

@@ -166,10 +166,10 @@ def test_damaged_files_of_a_run_are_refused(unbroken, small_npz, tmp_path, name)
 
 def test_the_time_is_kept(small_npz, tmp_path):
     started = time.monotonic()
-    output = finish(start(small_npz, tmp_path, "--epochs", 1000, "--max-minutes", 0.25))
+    output = finish(start(small_npz, tmp_path, "--epochs", 1000, "--max-minutes", 0.15))
     assert "stopped for time after" in output
     assert (tmp_path / "checkpoint.npz").exists() and not (tmp_path / "metrics.json").exists()
-    assert time.monotonic() - started < 60  # 15 s and the start of a process on a busy machine
+    assert time.monotonic() - started < 50  # 9 s and the start of a process on a busy machine
 
 
 def test_a_damaged_checkpoint_is_refused(unbroken, small_npz, tmp_path):
