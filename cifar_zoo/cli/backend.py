@@ -9,10 +9,11 @@ import tempfile
 from cifar_zoo.errors import CifarZooError
 
 
-def load_backend() -> None:
+def load_backend(training: bool = False) -> None:
     """Import Keras and wake its backend without the greetings that TensorFlow's C++ code writes to standard error.
 
-    No log level silences them.
+    No log level silences them. With another backend, Keras wakes TensorFlow, where it is installed, only when it sets
+    the seeds of a training.
 
     Raises:
         CifarZooError: if Keras or its backend cannot be imported.
@@ -25,6 +26,8 @@ def load_backend() -> None:
             import keras
 
             keras.ops.zeros(1)  # the devices are looked for at the first operation
+            if training:
+                keras.utils.set_random_seed(0)
         except (ImportError, ValueError, RuntimeError) as error:
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
             raise CifarZooError(

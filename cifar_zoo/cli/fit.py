@@ -36,7 +36,7 @@ def fit(name: str, as_json: bool, **options: Any) -> None:
     from cifar_zoo.registry import model_info
 
     model_info(name)  # a wrong name is found out before the backend is loaded
-    load_backend()
+    load_backend(training=True)
     from cifar_zoo.training.fit import fit_cifar10
 
     run = fit_cifar10(name, verbose=0 if as_json else "auto", **options)
