@@ -11,19 +11,34 @@ class BatchNormalization(keras.layers.BatchNormalization):
     The result, the gradients and the moving statistics are the same, and so are the weights files.
 
     Args:
-        momentum: share of the moving statistics that a step keeps.
-        epsilon: added to the variance.
+        momentum: number in [0, 1]: the share of the moving statistics that a step keeps.
+        epsilon: positive number, added to the variance.
         **kwargs: those of `keras.layers.BatchNormalization`.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: a tensor (batch, height, width, channels), or of any rank from 2 with the channels last.
         training: boolean.
 
     Returns: a tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: for a momentum outside [0, 1], an epsilon that is not positive, or inputs of another rank than at
+            first.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> layers.BatchNormalization()(np.ones((2, 8, 8, 16)), training=True).shape[-1]
+        16
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1], not {momentum}")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive, not {epsilon}")
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def call(self, inputs, training=None, mask=None):
         plain = self.center and self.scale and not self.synchronized and mask is None and self.axis in (-1, 3)

@@ -16,18 +16,31 @@ class Cutout(keras.layers.Layer):
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        pictures: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
         training: boolean.
 
     Returns: a tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: for a size that is not a positive integer, or pictures of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.Cutout(16, fill=(125, 123, 114))(pictures, training=True).shape)
+        (2, 32, 32, 3)
     """
 
     def __init__(self, size, fill=0, seed=None, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"size must be a positive integer, not {size!r}")
         self.size = size
         self.fill = fill
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, pictures, training=False):
         if not training:

@@ -13,23 +13,42 @@ class LocalResponseNormalization(keras.layers.Layer):
     `tf.nn.local_response_normalization` has it: the sum is not divided by the size of the window.
 
     Args:
-        depth_radius: channels to either side.
-        bias: positive offset.
-        alpha: factor of the sum.
-        beta: exponent.
+        depth_radius: integer, channels to either side.
+        bias: positive number, the offset.
+        alpha: number, at least 0, the factor of the sum.
+        beta: positive number, the exponent.
 
     Call arguments:
         inputs: a tensor (batch, height, width, channels).
 
     Returns: a tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: for an argument outside the range above, or inputs of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> channels = np.ones((1, 1, 1, 4))
+        >>> [round(float(x), 2) for x in layers.LocalResponseNormalization(depth_radius=1)(channels)[0, 0, 0]]
+        [0.58, 0.5, 0.5, 0.58]
     """
 
     def __init__(self, depth_radius=5, bias=1.0, alpha=1.0, beta=0.5, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(depth_radius, int) or depth_radius < 0:
+            raise ValueError(f"depth_radius must be an integer of at least 0, not {depth_radius!r}")
+        if not bias > 0:
+            raise ValueError(f"bias must be positive, not {bias}")
+        if not alpha >= 0:
+            raise ValueError(f"alpha must be at least 0, not {alpha}")
+        if not beta > 0:
+            raise ValueError(f"beta must be positive, not {beta}")
         self.depth_radius = depth_radius
         self.bias = bias
         self.alpha = alpha
         self.beta = beta
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
         channel = np.arange(input_shape[-1])

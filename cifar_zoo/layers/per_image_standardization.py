@@ -14,7 +14,21 @@ class PerImageStandardization(keras.layers.Layer):
         pictures: a tensor (batch, height, width, channels) of any real dtype.
 
     Returns: a tensor of the same shape in the layer's compute dtype.
+
+    Raises:
+        ValueError: for pictures of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> picture = np.array([0, 255], "uint8").reshape(1, 1, 2, 1)
+        >>> [float(x) for x in layers.PerImageStandardization()(picture)[0, 0, :, 0]]
+        [-1.0, 1.0]
     """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, pictures):
         x = ops.cast(pictures, "float32")

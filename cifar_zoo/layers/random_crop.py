@@ -3,65 +3,106 @@
 import keras
 from keras import ops
 
+PADDING_MODES = ("reflect", "constant")
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomCrop(keras.layers.Layer):
-    """Pad by reflection, then cut out a window at a place drawn for each picture; at inference the central one.
+    """Pad, then cut out a window at a place drawn for each picture; at inference the central one, without padding.
 
     (Keras' own `RandomCrop` draws one place for the whole batch.)
 
     Args:
-        height, width: size of the result, at most that of the padded picture.
-        padding: pixels of reflection on each side; at inference there are none.
+        height, width: size of the result, at most that of the picture.
+        padding: pixels added on each side.
+        padding_mode: what they are: "reflect", the picture mirrored at its border pixel, or "constant", `fill`.
+        fill: number, or one for each channel.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, rows, columns, channels) of any dtype; rows and columns must be known.
+        pictures: a tensor (batch, rows, columns, channels) of any real dtype; only the batch may be unknown.
         training: boolean.
 
     Returns: a tensor (batch, height, width, channels) of the same dtype.
+
+    Raises:
+        ValueError: for sizes that are not positive integers, a padding that is not an integer from 0, an unknown
+            padding mode, pictures of another rank, smaller than the window, or too small to be reflected so far.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.RandomCrop(24, 24, padding=4)(pictures, training=True).shape)
+        (2, 24, 24, 3)
     """
 
-    def __init__(self, height, width, padding=0, seed=None, **kwargs):
+    def __init__(self, height, width, padding=0, padding_mode="reflect", fill=0, seed=None, **kwargs):
         super().__init__(**kwargs)
+        for name, size in (("height", height), ("width", width)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} must be a positive integer, not {size!r}")
+        if not isinstance(padding, int) or padding < 0:
+            raise ValueError(f"padding must be an integer from 0, not {padding!r}")
+        if padding_mode not in PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {PADDING_MODES}, not {padding_mode!r}")
         self.height = height
         self.width = width
         self.padding = padding
+        self.padding_mode = padding_mode
+        self.fill = fill
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
         rows, columns = input_shape[1:3]
-        slack = min(rows - self.height, columns - self.width)
-        if slack < 0 or self.padding >= min(rows, columns):
+        too_small = min(rows - self.height, columns - self.width) < 0
+        if too_small or (self.padding_mode == "reflect" and self.padding >= min(rows, columns)):
             raise ValueError(
                 f"cannot cut {self.height}x{self.width} out of {rows}x{columns} pictures with padding={self.padding}"
             )
 
     def call(self, pictures, training=False):
-        rows, columns = pictures.shape[1:3]
+        rows, columns, channels = pictures.shape[1:]
         if not training:
             top, left = (rows - self.height) // 2, (columns - self.width) // 2
             return pictures[:, top : top + self.height, left : left + self.width]
         if not self.padding and (rows, columns) == (self.height, self.width):
             return pictures
-        batch, channels = ops.shape(pictures)[0], pictures.shape[3]
-        row = self._indices(batch, rows, self.height)
-        column = self._indices(batch, columns, self.width)
+        batch = ops.shape(pictures)[0]
+        row, no_row = self._window(batch, rows, self.height)
+        column, no_column = self._window(batch, columns, self.width)
         # One gather over the flattened batch does padding and crop at once, on integers as they come.
         place = (ops.arange(batch)[:, None, None] * rows + row[:, :, None]) * columns + column[:, None, :]
-        return ops.take(ops.reshape(pictures, (-1, channels)), place, axis=0)
+        result = ops.take(ops.reshape(pictures, (-1, channels)), place, axis=0)
+        if self.padding_mode == "reflect":
+            return result
+        outside = no_row[:, :, None, None] | no_column[:, None, :, None]
+        return ops.where(outside, ops.cast(self.fill, result.dtype), result)
 
-    def _indices(self, batch, size, window):
-        """For each picture, which of `size` rows make up the window: integers (batch, window)."""
-        slack = size + 2 * self.padding - window
+    def _window(self, batch, size, length):
+        """For each picture, which of `size` rows are seen, (batch, length), and where the window is outside of them."""
+        slack = size + 2 * self.padding - length
         start = keras.random.randint((batch, 1), 0, slack + 1, seed=self._generator) - self.padding
-        index = ops.abs(start + ops.arange(window))  # reflects at the first row...
-        return (size - 1) - ops.abs((size - 1) - index)  # ...and at the last one
+        wanted = start + ops.arange(length)
+        if self.padding_mode == "reflect":
+            index = ops.abs(wanted)  # reflects at the first row...
+            index = (size - 1) - ops.abs((size - 1) - index)  # ...and at the last one
+        else:
+            index = ops.clip(wanted, 0, size - 1)
+        return index, index != wanted
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.height, self.width, input_shape[3])
 
     def get_config(self):
-        own = {"height": self.height, "width": self.width, "padding": self.padding, "seed": self.seed}
+        own = {
+            "height": self.height,
+            "width": self.width,
+            "padding": self.padding,
+            "padding_mode": self.padding_mode,
+            "fill": self.fill,
+            "seed": self.seed,
+        }
         return {**super().get_config(), **own}

@@ -16,12 +16,23 @@ class RandomFlip(keras.layers.Layer):
         training: boolean.
 
     Returns: a tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: for pictures of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.RandomFlip()(pictures, training=True).shape)
+        (2, 32, 32, 3)
     """
 
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, pictures, training=False):
         if not training:

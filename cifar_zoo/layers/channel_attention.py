@@ -1,0 +1,60 @@
+"""The channel attention of CBAM (Woo et al. 2018, arXiv:1807.06521)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class ChannelAttention(keras.layers.Layer):
+    """Weigh the channels of each picture by gates that see their means and their maxima (Woo et al. 2018).
+
+    Two dense layers, the same for the means and for the maxima: `inputs * sigmoid(mlp(mean) + mlp(max))`.
+
+    Args:
+        ratio: positive integer. The hidden layer has `channels // ratio` units.
+
+    Call arguments:
+        inputs: a tensor (batch, height, width, channels).
+
+    Returns: a tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: for a ratio that is not a positive integer or leaves no unit, or inputs of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> layer = layers.ChannelAttention(ratio=4)
+        >>> tuple(layer(np.ones((2, 8, 8, 16))).shape), layer.count_params()
+        ((2, 8, 8, 16), 148)
+    """
+
+    def __init__(self, ratio=16, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(ratio, int) or ratio < 1:
+            raise ValueError(f"ratio must be a positive integer, not {ratio!r}")
+        self.ratio = ratio
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        units = channels // self.ratio
+        if units == 0:
+            raise ValueError(f"ratio must be at most the number of channels, {channels}, not {self.ratio}")
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        options = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+        self.reduce = keras.layers.Dense(units, "relu", name=f"{self.name}_reduce", **options)
+        self.reduce.build((None, channels))
+        self.expand = keras.layers.Dense(channels, name=f"{self.name}_expand", **options)
+        self.expand.build((None, units))
+
+    def call(self, inputs):
+        pooled = (ops.mean(inputs, axis=(1, 2)), ops.max(inputs, axis=(1, 2)))
+        gates = ops.sigmoid(sum(self.expand(self.reduce(channels)) for channels in pooled))
+        return inputs * gates[:, None, None, :]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}

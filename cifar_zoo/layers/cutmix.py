@@ -1,0 +1,55 @@
+"""CutMix (Yun et al. 2019, arXiv:1905.04899)."""
+
+import keras
+from keras import ops
+
+from cifar_zoo.layers.mixup import Mixup, symmetric_beta
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class CutMix(Mixup):
+    """Paste a box of another picture of the batch into each picture; at inference pass it on (Yun et al. 2019).
+
+    The box has the proportions of the picture and the area 1 - lambda, with lambda drawn from Beta(alpha, alpha). Its
+    centre is uniform over the picture, so that part of the box may lie outside; the share is that of the pixels that
+    are left. The other picture is the one before it in the batch, for the first one the last; see `mix_targets`.
+
+    Args:
+        alpha: positive number; 1 for a uniform lambda.
+        per: "batch" to draw one box a batch, as in the paper, or "picture" to draw for each picture.
+        seed: integer or None. Seed of the draws.
+
+    Call arguments:
+        pictures: a tensor (batch, height, width, channels) of any real dtype; height and width must be known.
+        training: boolean.
+
+    Returns: the mixed pictures, of the same shape in the layer's compute dtype, and the share of each picture's own
+        target, float32 (batch,); ones at inference.
+
+    Raises:
+        ValueError: for an alpha that is not positive, another `per`, or pictures of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> mixed, share = layers.CutMix(seed=0)(np.ones((4, 32, 32, 3), "uint8"), training=True)
+        >>> tuple(mixed.shape), tuple(share.shape)
+        ((4, 32, 32, 3), (4,))
+    """
+
+    def __init__(self, alpha=1.0, per="batch", seed=None, **kwargs):
+        super().__init__(alpha=alpha, per=per, seed=seed, **kwargs)
+
+    def _shares(self, draws, height, width):
+        side = ops.sqrt(1 - symmetric_beta(self.alpha, *draws[:4]))
+        rows, columns = _span(draws[4], side, height), _span(draws[5], side, width)
+        own = 1 - rows[:, :, None, None] * columns[:, None, :, None]
+        return own, 1 - ops.mean(rows, axis=1) * ops.mean(columns, axis=1)
+
+
+def _span(centre, side, length):
+    """Which of `length` rows a box covers, as ones and zeros (count, length), by its centre and side in 0..1."""
+    size = ops.floor(side * length)
+    start = ops.floor(centre * length) - ops.floor(size / 2)
+    row = ops.arange(length, dtype="float32")
+    return ops.cast((row >= start[:, None]) & (row < (start + size)[:, None]), "float32")

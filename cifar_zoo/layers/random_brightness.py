@@ -1,0 +1,61 @@
+"""Random brightness, another one for each picture."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class RandomBrightness(keras.layers.Layer):
+    """Add a number drawn for each picture to all its pixels, as `tf.image.random_brightness`; at inference none.
+
+    Args:
+        max_delta: the number is uniform in [-max_delta, max_delta).
+        value_range: None, or (low, high) to which the results of training are clipped.
+        seed: integer or None. Seed of the draws.
+
+    Call arguments:
+        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        training: boolean.
+
+    Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
+    neither whole nor, without `value_range`, in the range of the pixels.
+
+    Raises:
+        ValueError: for a negative `max_delta`, a `value_range` whose low is not below its high, or pictures of another
+            rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 24, 24, 3), "uint8")
+        >>> tuple(layers.RandomBrightness(63)(pictures, training=True).shape)
+        (2, 24, 24, 3)
+    """
+
+    def __init__(self, max_delta, value_range=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not max_delta >= 0:
+            raise ValueError(f"max_delta must be 0 or more, not {max_delta}")
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f"value_range must be None or (low, high) with low < high, not {value_range}")
+        self.max_delta = max_delta
+        self.value_range = value_range
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def call(self, pictures, training=False):
+        pictures = ops.cast(pictures, self.compute_dtype)
+        if not training:
+            return pictures
+        shape = (ops.shape(pictures)[0], 1, 1, 1)
+        delta = keras.random.uniform(shape, -self.max_delta, self.max_delta, dtype="float32", seed=self._generator)
+        result = pictures + ops.cast(delta, pictures.dtype)
+        return result if self.value_range is None else ops.clip(result, *self.value_range)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {"max_delta": self.max_delta, "value_range": self.value_range, "seed": self.seed}
+        return {**super().get_config(), **own}

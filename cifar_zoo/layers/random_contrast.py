@@ -1,0 +1,68 @@
+"""Random contrast, another one for each picture."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class RandomContrast(keras.layers.Layer):
+    """Multiply each picture's distance from the mean of its channel by a number drawn for the picture.
+
+    As `tf.image.random_contrast`; at inference the picture is passed on.
+
+    Args:
+        lower, upper: the number is uniform in [lower, upper).
+        value_range: None, or (low, high) to which the results of training are clipped.
+        seed: integer or None. Seed of the draws.
+
+    Call arguments:
+        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        training: boolean.
+
+    Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
+    neither whole nor, without `value_range`, in the range of the pixels.
+
+    Raises:
+        ValueError: for a negative `lower`, an `upper` below it, a `value_range` whose low is not below its high, or
+            pictures of another rank.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 24, 24, 3), "uint8")
+        >>> tuple(layers.RandomContrast(0.2, 1.8)(pictures, training=True).shape)
+        (2, 24, 24, 3)
+    """
+
+    def __init__(self, lower, upper, value_range=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= lower <= upper:
+            raise ValueError(f"lower and upper must be 0 <= lower <= upper, not {lower} and {upper}")
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f"value_range must be None or (low, high) with low < high, not {value_range}")
+        self.lower = lower
+        self.upper = upper
+        self.value_range = value_range
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def call(self, pictures, training=False):
+        pictures = ops.cast(pictures, self.compute_dtype)
+        if not training:
+            return pictures
+        shape = (ops.shape(pictures)[0], 1, 1, 1)
+        factor = keras.random.uniform(shape, self.lower, self.upper, dtype="float32", seed=self._generator)
+        x = ops.cast(pictures, "float32")
+        mean = ops.mean(x, axis=(1, 2), keepdims=True)
+        result = mean + factor * (x - mean)
+        if self.value_range is not None:
+            result = ops.clip(result, *self.value_range)
+        return ops.cast(result, pictures.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {"lower": self.lower, "upper": self.upper, "value_range": self.value_range, "seed": self.seed}
+        return {**super().get_config(), **own}

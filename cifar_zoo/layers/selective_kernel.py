@@ -1,0 +1,85 @@
+"""The selection of selective kernel networks (Li et al. 2019, arXiv:1903.06586)."""
+
+import keras
+from keras import ops
+
+from cifar_zoo.layers.batch_normalization import BatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class SelectiveKernel(keras.layers.Layer):
+    """Mix branches with different kernels, for each picture and channel by weights that sum to 1 (Li et al. 2019).
+
+    The means of the summed branches pass a dense layer, batch normalisation and ReLU; a second dense layer and a
+    softmax across the branches give the weights. The branches themselves are the caller's convolutions.
+
+    Args:
+        ratio: positive integer. The first dense layer has `channels // ratio` units, ...
+        min_units: positive integer. ... and not fewer than these.
+
+    Call arguments:
+        inputs: a list of two or more tensors (batch, height, width, channels).
+        training: boolean. Whether batch normalisation uses the statistics of the batch.
+
+    Returns: a tensor of the same shape and dtype as each input.
+
+    Raises:
+        ValueError: for a ratio or min_units that is not a positive integer, or anything but a list of two or more
+            tensors of rank 4 and the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> layer = layers.SelectiveKernel()
+        >>> branches = [np.ones((2, 8, 8, 16)), np.ones((2, 8, 8, 16))]
+        >>> tuple(layer(branches).shape), layer.count_params()
+        ((2, 8, 8, 16), 1696)
+    """
+
+    def __init__(self, ratio=16, min_units=32, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(ratio, int) or ratio < 1:
+            raise ValueError(f"ratio must be a positive integer, not {ratio!r}")
+        if not isinstance(min_units, int) or min_units < 1:
+            raise ValueError(f"min_units must be a positive integer, not {min_units!r}")
+        self.ratio = ratio
+        self.min_units = min_units
+
+    def build(self, input_shape):
+        if not isinstance(input_shape[0], (tuple, list)) or len(input_shape) < 2:
+            raise ValueError(f"the inputs must be a list of two or more branches, not of shape {input_shape}")
+        shapes = [tuple(shape) for shape in input_shape]
+        if len(shapes[0]) != 4 or len({shape[1:] for shape in shapes}) > 1:
+            raise ValueError(f"the branches must be of rank 4 and have the same shape, not {shapes}")
+        branches, channels = len(shapes), shapes[0][-1]
+        units = max(channels // self.ratio, self.min_units)
+        self.input_spec = [keras.layers.InputSpec(ndim=4, axes={-1: channels}) for _ in shapes]
+        self.reduce = keras.layers.Dense(
+            units,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"{self.name}_reduce",
+            dtype=self.dtype_policy,
+        )
+        self.reduce.build((None, channels))
+        self.normalization = BatchNormalization(
+            epsilon=1e-3, name=f"{self.name}_normalization", dtype=self.dtype_policy
+        )
+        self.normalization.build((None, units))
+        self.select = keras.layers.Dense(
+            branches * channels, kernel_initializer="he_normal", name=f"{self.name}_select", dtype=self.dtype_policy
+        )
+        self.select.build((None, units))
+
+    def call(self, inputs, training=False):
+        fused = self.reduce(ops.mean(sum(inputs), axis=(1, 2)))
+        fused = ops.relu(self.normalization(fused, training=training))
+        scores = ops.reshape(self.select(fused), (-1, len(inputs), 1, 1, inputs[0].shape[-1]))
+        weights = ops.softmax(scores, axis=1)
+        return sum(weights[:, i] * branch for i, branch in enumerate(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio, "min_units": self.min_units}

@@ -1,0 +1,158 @@
+"""TrivialAugment with its wide space of operations (Müller and Hutter 2021, arXiv:2103.10158)."""
+
+import math
+
+import keras
+from keras import ops
+
+from cifar_zoo.layers import pillow_operations as pillow
+from cifar_zoo.layers.affine import about_centre, warp
+
+OPERATIONS = (
+    "identity",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "rotate",
+    "brightness",
+    "color",
+    "contrast",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+)
+COUNT = len(OPERATIONS)
+LEVELS = 31
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class TrivialAugmentWide(keras.layers.Layer):
+    """One operation a picture, drawn at random like its strength: TrivialAugment, wide space (arXiv:2103.10158).
+
+    The operations are Pillow's, on whole numbers and without interpolation: identity; shear by up to 0.99 and
+    translation by up to 32 pixels along either axis; rotation by up to 135 degrees; brightness, colour, contrast and
+    sharpness, by factors from 0.01 to 1.99; 8 to 2 bits a value; inversion of values from 255 down to 0 on;
+    autocontrast; equalisation. Each operation is equally probable for each picture, and so are the 31 strengths and,
+    where there are two, the directions.
+
+    A batch costs about one operation a picture: in each batch every operation gets its equal share of the pictures, up
+    to rounding, and is computed for these alone.
+
+    Args:
+        fill: number, or one for each channel: what comes in from outside of the picture.
+        seed: integer or None. Seed of the draws.
+
+    Call arguments:
+        pictures: a tensor (batch, height, width, channels) of pixels 0..255 of any real dtype, with 1 or 3 channels;
+            only the batch may be unknown.
+        training: boolean. At inference pictures are passed on.
+
+    Returns: a tensor of the same shape and dtype; in training it holds whole numbers, floats having been rounded first.
+
+    Raises:
+        ValueError: for pictures of another rank or number of channels, or of fewer than 3x3 pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from cifar_zoo import layers
+        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.TrivialAugmentWide(seed=0)(pictures, training=True).shape)
+        (2, 32, 32, 3)
+    """
+
+    def __init__(self, fill=0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.fill = fill
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        height, width, channels = input_shape[1:]
+        if channels not in (1, 3) or min(height, width) < 3:
+            raise ValueError(
+                f"pictures must be 3x3 or more, with 1 or 3 channels, not {height}x{width} with {channels}"
+            )
+
+    def call(self, pictures, training=False):
+        if not training:
+            return pictures
+        shape = tuple(pictures.shape[1:])
+        chosen, row = self._groups(ops.shape(pictures)[0])
+        pixels = ops.clip(ops.round(ops.cast(ops.take(pictures, chosen, axis=0), "float32")), 0, 255)
+        level = keras.random.randint(ops.shape(chosen), 0, LEVELS, seed=self._generator)
+        sign = 2 * keras.random.randint(ops.shape(chosen), 0, 2, seed=self._generator) - 1
+        done = ops.reshape(operate(pixels, level, sign, self.fill), (-1, *shape))
+        return ops.cast(ops.take(done, row, axis=0), pictures.dtype)
+
+    def _groups(self, batch):
+        """Share a batch out among the operations, by systematic sampling.
+
+        Returns: for each operation the numbers of its pictures, (operations, size of a group), and for each picture its
+        place in that table, (batch,), counted along the rows. A group may hold one picture more than it needs.
+        """
+        # Picture and start are uniform, so `14 * slot + start` is uniform over the whole numbers below `14 * batch`,
+        # and each operation has the same `batch` of them.
+        slot = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=self._generator))
+        start = keras.random.randint((1,), 0, COUNT, seed=self._generator)
+        operation = (COUNT * slot + start) // batch
+        first = (ops.arange(COUNT) * batch - start + COUNT - 1) // COUNT  # slot of each operation
+        size = (batch + COUNT - 1) // COUNT
+        slots = ops.minimum(first[:, None] + ops.arange(size), batch - 1)
+        return ops.take(ops.argsort(slot), slots), operation * size + slot - ops.take(first, operation)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "fill": self.fill, "seed": self.seed}
+
+
+def operate(pixels, level, sign, fill):
+    """All operations, each on its own pictures, which are as many for each.
+
+    Args:
+        pixels: a float32 tensor (operations, pictures, height, width, channels) of whole numbers 0..255.
+        level: integers 0..30 (operations, pictures), the strengths.
+        sign: integers -1 or 1 (operations, pictures), the directions.
+        fill: what comes in from outside of the picture.
+
+    Returns: a tensor like `pixels`.
+    """
+    factor = 1 + 0.99 / 30 * ops.cast(sign * level, "float32")
+    pointwise = [
+        pillow.brightness(pixels[6], factor[6]),
+        pillow.color(pixels[7], factor[7]),
+        pillow.contrast(pixels[8], factor[8]),
+        pillow.sharpness(pixels[9], factor[9]),
+        pillow.posterize(pixels[10], (level[10] + 2) // 5),
+        pillow.solarize(pixels[11], 255 - 8.5 * ops.cast(level[11], "float32")),
+        pillow.autocontrast(pixels[12]),
+        pillow.equalize(pixels[13]),
+    ]
+    return ops.concatenate([pixels[:1], move(pixels[1:6], level[1:6], sign[1:6], fill), ops.stack(pointwise)], axis=0)
+
+
+def move(pixels, level, sign, fill):
+    """The five operations that move pixels, as one call of `warp`; the arguments are as those of `operate`."""
+    height, width, channels = pixels.shape[2:]
+    signed = ops.cast(sign * level, "float32")
+    shear, angle = 0.99 / 30 * signed, math.radians(135 / 30) * signed
+    shift = ops.cast(sign * (32 * level // 30), "float32")
+    cos, sin, zero, one = ops.cos(angle[4]), ops.sin(angle[4]), ops.zeros_like(angle[4]), ops.ones_like(angle[4])
+    straight = ((one, zero), (zero, one))
+    # Shears keep the upper left corner where it is.
+    maps = [
+        about_centre(height, width, ((one, zero), (shear[0], one)), (zero, shear[0] * height / 2)),
+        about_centre(height, width, ((one, shear[1]), (zero, one)), (shear[1] * width / 2, zero)),
+        about_centre(height, width, straight, (zero, shift[2])),
+        about_centre(height, width, straight, (shift[3], zero)),
+        about_centre(height, width, ((cos, sin), (-sin, cos))),
+    ]
+    pictures = ops.reshape(pixels, (-1, height, width, channels))
+    matrices = ops.reshape(ops.stack(maps), (-1, 2, 3))
+    moved = warp(pictures, matrices, "nearest", "constant", fill)
+    return ops.reshape(moved, (len(maps), -1, height, width, channels))

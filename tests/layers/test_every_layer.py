@@ -1,0 +1,303 @@
+"""What every layer owes Keras and its users: one row a layer, the same checks for all."""
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cifar_zoo import layers
+
+BATCH = 16
+
+
+class Row(NamedTuple):
+    """How to make a layer, with a seed if it draws, and what it takes and gives."""
+
+    make: Callable[[], keras.layers.Layer]
+    shapes: tuple | list = (12, 10, 4)  # of an input without the batch; a list for a layer that takes a list
+    dtypes: tuple = (None,)  # of each output; None for the layer's compute dtype
+    any_rank: bool = False  # whether it takes inputs of other ranks than these
+
+
+EVERY_LAYER = {
+    "AlternatingFlip": Row(lambda: layers.AlternatingFlip(1, seed=1)),
+    "BatchNormalization": Row(lambda: layers.BatchNormalization(momentum=0.8, epsilon=1e-3), any_rank=True),
+    "CBAM": Row(lambda: layers.CBAM(2, 3)),
+    "ChannelAttention": Row(lambda: layers.ChannelAttention(2)),
+    "ChannelShuffle": Row(lambda: layers.ChannelShuffle(2)),
+    "CutMix": Row(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
+    "Cutout": Row(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),
+    "DrawColumn": Row(lambda: layers.DrawColumn(3, seed=1), dtypes=("int32",)),
+    "FractalJoin": Row(lambda: layers.FractalJoin(0.4, seed=1), [(8, 8, 4)] * 3),
+    "GroupedConv2D": Row(lambda: layers.GroupedConv2D(6, 3, groups=2)),
+    "LocalResponseNormalization": Row(lambda: layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75)),
+    "Mixup": Row(lambda: layers.Mixup(1.0, seed=1), dtypes=(None, "float32")),
+    "PadChannels": Row(lambda: layers.PadChannels(7)),
+    "PerImageStandardization": Row(lambda: layers.PerImageStandardization()),
+    "RandomAffine": Row(lambda: layers.RandomAffine(15, 0.1, 5, 0.1, seed=1)),
+    "RandomBrightness": Row(lambda: layers.RandomBrightness(0.5, seed=1)),
+    "RandomContrast": Row(lambda: layers.RandomContrast(0.2, 1.8, seed=1)),
+    "RandomCrop": Row(lambda: layers.RandomCrop(8, 9, padding=2, seed=1)),
+    "RandomFlip": Row(lambda: layers.RandomFlip(seed=1)),
+    "SelectiveKernel": Row(lambda: layers.SelectiveKernel(2, 4), [(8, 8, 4)] * 3),
+    "ShakeDrop": Row(lambda: layers.ShakeDrop(0.5, seed=1)),
+    "ShakeShake": Row(lambda: layers.ShakeShake(seed=1), [(8, 8, 4)] * 2),
+    "SpatialAttention": Row(lambda: layers.SpatialAttention(3)),
+    "SqueezeExcite": Row(lambda: layers.SqueezeExcite(2)),
+    "StochasticDepth": Row(lambda: layers.StochasticDepth(0.5, seed=1)),
+    "TrivialAugmentWide": Row(lambda: layers.TrivialAugmentWide(seed=1), (12, 10, 3)),
+}
+
+
+RANDOM_LAYERS = [name for name, row in EVERY_LAYER.items() if "seed" in row.make().get_config()]
+
+
+def make(name, **config):
+    """The layer of a row, with further entries of its configuration."""
+    layer = EVERY_LAYER[name].make()
+    return type(layer).from_config({**layer.get_config(), **config})
+
+
+def own_arguments(name):
+    """The names of the arguments of a layer, without those of every layer."""
+    arguments = inspect.signature(getattr(layers, name).__init__).parameters.values()
+    return [
+        argument.name for argument in arguments if argument.name != "self" and argument.kind != argument.VAR_KEYWORD
+    ]
+
+
+def shapes(name, *batch):
+    """What the layer takes: the shapes of its input or of its list of inputs, with the batch if one is given."""
+    own = EVERY_LAYER[name].shapes
+    return [(*batch, *shape) for shape in own] if isinstance(own, list) else (*batch, *own)
+
+
+def map_shapes(function, wanted):
+    return [function(shape) for shape in wanted] if isinstance(wanted, list) else function(wanted)
+
+
+def values(name, batch=BATCH, seed=0):
+    """Random inputs; all about 1 in size, so that one tolerance does for all layers."""
+    random = np.random.default_rng(seed)
+    return map_shapes(lambda shape: random.normal(size=shape).astype("float32"), shapes(name, batch))
+
+
+def mode(layer, training):
+    """`training=...` for a layer that takes it."""
+    return {"training": training} if "training" in inspect.signature(layer.call).parameters else {}
+
+
+def outputs(result):
+    """The outputs of a layer, which may be one or several, as a list."""
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def numbers(result):
+    """The same as arrays; bfloat16, which NumPy does not know, as float32."""
+    results = [ops.cast(x, "float32") if "bfloat16" in str(x.dtype) else x for x in outputs(result)]
+    return [ops.convert_to_numpy(x) for x in results]
+
+
+def assert_equal(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def build_and_fill(layer, name):
+    """The same weights for each layer of a row, not the initial ones, which may hide one that has no effect."""
+    layer.build(map_shapes(tuple, shapes(name, None)))
+    random = np.random.default_rng(7)
+    for weight in layer.weights:
+        if "seed_generator" not in weight.path:
+            weight.assign(random.uniform(0.5, 1, weight.shape))
+
+
+def test_every_layer_is_in_the_table():
+    classes = [name for name in layers.__all__ if inspect.isclass(getattr(layers, name))]
+    assert sorted(EVERY_LAYER) == sorted(classes)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_configuration_makes_the_same_layer(name):
+    layer = EVERY_LAYER[name].make()
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+    assert keras.saving.get_registered_name(type(layer)) == f"cifar_zoo>{name}"
+    assert set(own_arguments(name)) <= set(config)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_shapes_and_dtypes_are_known_without_values(name):
+    for policy in ("float32", "mixed_bfloat16"):
+        layer = make(name, dtype=policy)
+        dtypes = [dtype or layer.compute_dtype for dtype in EVERY_LAYER[name].dtypes]
+        symbols = outputs(layer(map_shapes(keras.Input, shapes(name))))
+        assert [symbol.dtype for symbol in symbols] == dtypes
+        for batch, training in ((BATCH, False), (BATCH, True), (1, True)):
+            results = outputs(layer(values(name, batch), **mode(layer, training)))
+            assert [keras.backend.standardize_dtype(result.dtype) for result in results] == dtypes
+            found = [tuple(result.shape) for result in results]
+            computed = layer.compute_output_shape(shapes(name, batch))
+            assert found == [tuple(shape) for shape in (computed if len(found) > 1 else [computed])]
+            assert found == [(batch if symbol.shape[0] is None else -1, *symbol.shape[1:]) for symbol in symbols]
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_bfloat16_is_close_to_float32(name):
+    full, half = make(name, dtype="float32"), make(name, dtype="mixed_bfloat16")
+    build_and_fill(full, name)
+    build_and_fill(half, name)
+    x = values(name)
+    for a, b in zip(numbers(half(x)), numbers(full(x)), strict=True):
+        np.testing.assert_allclose(a, b, atol=0.02 * np.abs(b).max() + 0.02)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_inference_is_deterministic(name):
+    layer = make(name)
+    x = values(name)
+    first = numbers(layer(x))
+    assert_equal(numbers(layer(x, **mode(layer, False))), first)
+    layer(x, **mode(layer, True))
+    if name in RANDOM_LAYERS:
+        assert_equal(numbers(layer(x)), first)
+
+
+@pytest.mark.parametrize("name", RANDOM_LAYERS)
+def test_draws_repeat_with_the_seed_and_advance(name):
+    first, second = make(name), make(name)
+    x = values(name)
+    drawn = numbers(first(x, training=True))
+    assert_equal(numbers(second(x, training=True)), drawn)
+    again = numbers(first(x, training=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(again, drawn, strict=True))
+    different = numbers(make(name, seed=make(name).seed + 1)(x, training=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(different, drawn, strict=True))
+
+
+@pytest.mark.parametrize("axes", ["one more", "one fewer"])
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_inputs_of_another_rank_are_refused(name, axes):
+    wrong = map_shapes(lambda shape: (*shape, 2) if axes == "one more" else shape[:-1], shapes(name, 3))
+    new, built = make(name), make(name)
+    built(values(name))
+    for layer in (built,) if EVERY_LAYER[name].any_rank else (new, built):
+        with pytest.raises(ValueError) as caught:
+            layer(map_shapes(np.ones, wrong))
+        assert str(wrong[0] if isinstance(wrong, list) else wrong) in str(caught.value)
+
+
+def jitted(layer, name):
+    """The layer in training, in a compiled function of the backend (TensorFlow: of unknown batch size)."""
+    options = mode(layer, True)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = map_shapes(tf.TensorSpec, shapes(name, None))
+        return tf.function(lambda x: layer(x, **options), input_signature=[signature], jit_compile=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def call(x):
+            trainable, rest = ([v.value for v in own] for own in (layer.trainable_variables, others))
+            result, updated = stateless(trainable, rest, x)
+            for variable, value in zip(others, updated, strict=True):
+                variable.assign(value)
+            return result
+
+        others = layer.non_trainable_variables
+        stateless = jax.jit(lambda trainable, rest, x: layer.stateless_call(trainable, rest, x, **options))
+        return call
+    return lambda x: layer(x, **options)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_compiled_is_as_eager(name):
+    eager, compiled = make(name), make(name)
+    build_and_fill(eager, name)
+    build_and_fill(compiled, name)
+    function = jitted(compiled, name)
+    for batch in (BATCH, 1):
+        x = map_shapes(ops.convert_to_tensor, values(name, batch))
+        for a, b in zip(numbers(function(x)), numbers(eager(x, **mode(eager, True))), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def stages(model, x, state):
+    """What a model gives: at inference, in its first training step, and in the one after `state`, its variables."""
+    yield model(x, training=False)
+    yield model(x, training=True)
+    for variable, value in zip(model.variables, state(), strict=True):
+        variable.assign(value)
+    yield model(x, training=True)
+
+
+RELOAD = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+from cifar_zoo.layers import *  # Keras finds the classes that are loaded
+
+models = {path: keras.models.load_model(path) for path in sorted(Path(sys.argv[2]).glob("*.keras"))}
+sys.path.insert(0, sys.argv[1])
+from test_every_layer import numbers, stages
+
+for path, model in models.items():
+    with np.load(path.with_suffix(".npz")) as file:
+        x = [file[f"x{i}"] for i in range(len(model.inputs))]
+        state = [file[f"state{i}"] for i in range(len(model.variables))]
+    results = [array for result in stages(model, x if len(x) > 1 else x[0], lambda: state) for array in numbers(result)]
+    np.savez(path.with_suffix(".results.npz"), *results)
+"""
+
+
+def test_saved_models_go_on_in_another_process(tmp_path):
+    """The same outputs and the same draws. Like that of Keras' dropout, the state of the draws is not in the file of a
+    model, but it is among the variables, which the checkpoints of a training hold.
+    """
+    expected = {}
+    for name in EVERY_LAYER:
+        layer, x = make(name), values(name)
+        build_and_fill(layer, name)
+        inputs = map_shapes(keras.Input, shapes(name))
+        model = keras.Model(inputs, layer(inputs))
+        model.save(tmp_path / f"{name}.keras")
+        state = []
+
+        def checkpoint(model=model, x=x, state=state):
+            model(x, training=True)
+            state += [ops.convert_to_numpy(variable) for variable in model.variables]
+            return state
+
+        expected[name] = [array for result in stages(model, x, checkpoint) for array in numbers(result)]
+        arrays = {f"x{i}": array for i, array in enumerate(outputs(x))}
+        np.savez(tmp_path / f"{name}.npz", **arrays, **{f"state{i}": value for i, value in enumerate(state)})
+    done = subprocess.run(
+        [sys.executable, "-c", RELOAD, str(Path(__file__).parent), str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, results in expected.items():
+        with np.load(tmp_path / f"{name}.results.npz") as found:
+            assert_equal([found[f"arr_{i}"] for i in range(len(found.files))], results)
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_the_docstring_is_complete(name):
+    text = inspect.getdoc(getattr(layers, name))
+    for part in ("Call arguments:", "Returns:", "Raises:", "Example:"):
+        assert part in text
+    for argument in inspect.signature(getattr(layers, name).call).parameters:
+        assert argument in ("self", "mask") or f"    {argument}: " in text
+    for argument in own_arguments(name):
+        assert argument in text.split("Call arguments:")[0]
