@@ -20,6 +20,27 @@ if TYPE_CHECKING:
     import keras
 
 
+CNN_MODELS = "https://github.com/dyfcalid/DeepLearning-CNN-Models"
+TENSORSANDBOX = "https://github.com/kaizouman/tensorsandbox"
+FLAX = "https://github.com/google/flax/tree/v0.1.0/examples/cifar10"
+ALEXNET_NOTES = "a weblog of 2016 on AlexNet and its variants"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a published table of results on CIFAR-10 that a network stands for.
+
+    Attributes:
+        table: where the table was published.
+        name: of the network there.
+        accuracy: on the test pictures in percent, None where the table has none.
+    """
+
+    table: str
+    name: str
+    accuracy: float | None = None
+
+
 class Options(TypedDict, total=False):
     """The options of every network: the words of `keras.applications`, with the same meaning.
 
@@ -30,6 +51,7 @@ class Options(TypedDict, total=False):
     classes: number of classes. With weights of another number, the trunk is loaded and the classifier is new.
     classifier_activation: "softmax" by default; None returns the logits.
     include_preprocessing: whether pixels 0..255 are normalised inside the network. Default True.
+    features: whether to give the outputs of the stages, {"stage1": ...}, without the top: a backbone. Default False.
     name: the name of the Keras model; it has no other meaning.
     """
 
@@ -40,6 +62,7 @@ class Options(TypedDict, total=False):
     classes: int
     classifier_activation: str | None
     include_preprocessing: bool
+    features: bool
     name: str
 
 
@@ -55,6 +78,7 @@ class ModelInfo:
         params: number of parameters with 10 classes at the default input, batch-norm statistics included.
         trainable: of these, the ones that training changes.
         input_shape: default (height, width, channels).
+        rows: of published tables that the network stands for.
         build: the constructor.
     """
 
@@ -65,6 +89,7 @@ class ModelInfo:
     params: int
     trainable: int
     input_shape: tuple[int, int, int]
+    rows: tuple[Row, ...]
     build: Callable[..., keras.Model]
 
 
@@ -72,7 +97,12 @@ _registry: dict[str, ModelInfo] = {}
 
 
 def register(
-    *, paper: str, params: int, trainable: int | None = None, input_shape: tuple[int, int, int] = (32, 32, 3)
+    *,
+    paper: str,
+    params: int,
+    trainable: int | None = None,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    rows: tuple[Row, ...] = (),
 ) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Enter a constructor into the register under its function's name.
 
@@ -81,6 +111,7 @@ def register(
         params: exact parameter count, batch-norm statistics included.
         trainable: exact count of trainable parameters; `params` where there is no batch norm.
         input_shape: default (height, width, channels).
+        rows: of published tables that the network stands for.
     """
 
     def enter(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
@@ -97,6 +128,7 @@ def register(
             params=params,
             trainable=params if trainable is None else trainable,
             input_shape=input_shape,
+            rows=rows,
             build=build,
         )
         return build

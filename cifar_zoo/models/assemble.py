@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from typing import Any, Unpack
 
@@ -20,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "classes": 10,
     "classifier_activation": "softmax",
     "include_preprocessing": True,
+    "features": False,
     "name": None,
 }
 
@@ -34,9 +36,16 @@ def normalise(x):
     return layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="preprocessing")(x)
 
 
-def pooled_head(x, classes: int):
-    """Global average pooling and one dense layer."""
+def stage(x, number: int):
+    """Mark the end of a stage: `features=True` gives what passes here as "stage<number>"."""
+    return layers.Identity(name=f"stage{number}")(x)
+
+
+def pooled_head(x, classes: int, dropout: float = 0.0):
+    """Global average pooling, dropout where there is some, and one dense layer."""
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="head_dropout")(x)
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
 
@@ -74,15 +83,22 @@ def assemble(
 
     inputs = keras.Input(opt["input_shape"], name="pixels")
     x = preprocess(inputs) if opt["include_preprocessing"] else inputs
+    include_top = opt["include_top"] and not opt["features"]
     try:
         x = trunk(x)
-        if opt["include_top"]:
+        if include_top:
             x = head(x, opt["classes"])
     except ValueError as error:  # Keras', of a size that comes to nothing or of a dense layer on an unknown size
         raise CifarZooError(f"{registered} cannot be built for input_shape={opt['input_shape']}: {error}") from error
-    if opt["include_top"]:
+    if include_top:
         if opt["classifier_activation"] is not None:
             x = layers.Activation(opt["classifier_activation"], dtype="float32", name="predictions")(x)
+    elif opt["features"]:
+        x = {end.name: end.output for end in keras.Model(inputs, x).layers if re.fullmatch(r"stage\d+", end.name)}
+        if not x:
+            raise CifarZooError(
+                f"{registered} marks no stages, which features=True gives; see cifar_zoo.models.assemble.stage"
+            )
     elif opt["pooling"] == "avg":
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif opt["pooling"] == "max":
@@ -117,6 +133,10 @@ def _check(registered: str, opt: dict[str, Any]) -> None:
         raise CifarZooError(
             f"{registered}: classifier_activation must be one of Keras' or None, not {opt['classifier_activation']!r}"
         ) from error
+    if opt["features"] and opt["pooling"] is not None:
+        raise CifarZooError(
+            f"{registered}: features=True gives feature maps; pooling must be None, not {opt['pooling']!r}"
+        )
     if opt["pooling"] not in (None, "avg", "max"):
         raise CifarZooError(f"{registered}: pooling must be None, 'avg' or 'max', not {opt['pooling']!r}")
     if opt["weights"] is not None and shape[-1] != 3:

@@ -6,7 +6,7 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble
+from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.registry import Options, register
 
 PAPER = "arXiv:1512.03385"
@@ -43,9 +43,10 @@ def trunk(depth: int):
 
     def apply(x):
         x = layers.ReLU(name="stem_relu")(conv_bn(x, 16, 3, 1, "stem"))
-        for stage, filters in enumerate((16, 32, 64), start=1):
+        for number, filters in enumerate((16, 32, 64), start=1):
             for unit in range(1, (depth - 2) // 6 + 1):
-                x = block(x, filters, 2 if stage > 1 and unit == 1 else 1, f"stage{stage}_unit{unit}")
+                x = block(x, filters, 2 if number > 1 and unit == 1 else 1, f"stage{number}_unit{unit}")
+            x = stage(x, number)
         return x
 
     return apply

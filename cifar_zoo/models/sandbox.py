@@ -11,9 +11,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble
+from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.models.squeezenet import conv, conv_head, fire
-from cifar_zoo.registry import Options, register
+from cifar_zoo.registry import TENSORSANDBOX, Options, Row, register
 
 ALEXNET = "Krizhevsky et al. 2012, after the CIFAR-10 tutorial of TensorFlow"
 NIN = "arXiv:1312.4400"
@@ -30,10 +30,13 @@ def chain(*steps: str):
     """A trunk from a list of steps: "c5-64" (a 5x5 convolution to 64), "pool", "norm", "drop"."""
 
     def apply(x):
+        stages = 1
         for number, step in enumerate(steps, start=1):
             kind, _, filters = step.partition("-")
             name = f"{kind}_{number}"
             if kind == "pool":
+                x = stage(x, stages)
+                stages += 1
                 x = layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
             elif kind == "norm":
                 x = zoo_layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75, name=name)(x)
@@ -41,7 +44,7 @@ def chain(*steps: str):
                 x = layers.Dropout(0.5, name=name)(x)
             else:
                 x = conv(x, int(filters), int(kind[1:]), name)
-        return x
+        return stage(x, stages)
 
     return apply
 
@@ -62,52 +65,53 @@ def fires(squeeze: int):
     """The trunk of squeeze0 and squeeze1, which differ in the first two squeezes."""
 
     def apply(x):
-        x = chain("c3-64", "pool")(x)
+        x = stage(conv(x, 64, 3, "c3_1"), 1)
+        x = layers.MaxPooling2D(3, 2, padding="same", name="pool_2")(x)
         x = fire(x, squeeze, (64, 64), "fire_1")
-        x = fire(x, squeeze, (64, 64), "fire_2")
+        x = stage(fire(x, squeeze, (64, 64), "fire_2"), 2)
         x = layers.MaxPooling2D(3, 2, padding="same", name="fire_pool")(x)
         x = fire(x, 32, (128, 128), "fire_3")
-        return fire(x, 32, (128, 128), "fire_4")
+        return stage(fire(x, 32, (128, 128), "fire_4"), 3)
 
     return apply
 
 
-@register(paper=ALEXNET, params=1_068_298, input_shape=SHAPE)
+@register(paper=ALEXNET, params=1_068_298, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Tuto", 87.2),))
 def tuto(**options: Unpack[Options]) -> keras.Model:
     """The tutorial's CNN: two 5x5 convolutions with local response normalisation, three dense layers."""
     trunk = chain("c5-64", "pool", "norm", "c5-64", "norm", "pool")
     return assemble(trunk, "tuto", head=dense_head(384, 192), preprocess=standardise, **options)
 
 
-@register(paper=ALEXNET, params=1_463_594, input_shape=SHAPE)
+@register(paper=ALEXNET, params=1_463_594, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Alex 0", 86.6),))
 def alex0(**options: Unpack[Options]) -> keras.Model:
     """tuto with 96 filters of 3x3 in the second convolution."""
     trunk = chain("c5-64", "pool", "norm", "c3-96", "norm", "pool")
     return assemble(trunk, "alex0", head=dense_head(384, 192), preprocess=standardise, **options)
 
 
-@register(paper=ALEXNET, params=322_506, input_shape=SHAPE)
+@register(paper=ALEXNET, params=322_506, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Alex 1", 85.9),))
 def alex1(**options: Unpack[Options]) -> keras.Model:
     """tuto with a third convolution in place of the first dense layer."""
     trunk = chain("c5-64", "pool", "norm", "c5-64", "norm", "pool", "c5-64", "norm", "pool")
     return assemble(trunk, "alex1", head=dense_head(192), preprocess=standardise, **options)
 
 
-@register(paper=ALEXNET, params=1_068_298, input_shape=SHAPE)
+@register(paper=ALEXNET, params=1_068_298, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Alex 2", 86.1),))
 def alex2(**options: Unpack[Options]) -> keras.Model:
     """tuto without local response normalisation."""
     trunk = chain("c5-64", "pool", "c5-64", "pool")
     return assemble(trunk, "alex2", head=dense_head(384, 192), preprocess=standardise, **options)
 
 
-@register(paper=ALEXNET, params=996_298, input_shape=SHAPE)
+@register(paper=ALEXNET, params=996_298, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Alex 3", 85.5),))
 def alex3(**options: Unpack[Options]) -> keras.Model:
     """tuto without its second dense layer."""
     trunk = chain("c5-64", "pool", "norm", "c5-64", "norm", "pool")
     return assemble(trunk, "alex3", head=dense_head(384), preprocess=standardise, **options)
 
 
-@register(paper=ALEXNET, params=1_493_674, input_shape=SHAPE)
+@register(paper=ALEXNET, params=1_493_674, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "Alex 4", 87.5),))
 def alex4(**options: Unpack[Options]) -> keras.Model:
     """96 filters of 5x5 and 96 of 3x3, no normalisation, three dense layers."""
     trunk = chain("c5-96", "pool", "c3-96", "pool")
@@ -128,7 +132,7 @@ def nin1(**options: Unpack[Options]) -> keras.Model:
     return assemble(trunk, "nin1", head=conv_head, preprocess=standardise, **options)
 
 
-@register(paper=NIN, params=966_986, input_shape=SHAPE)
+@register(paper=NIN, params=966_986, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "NiN (nin2)", 89.8),))
 def nin2(**options: Unpack[Options]) -> keras.Model:
     """The network in network of the paper: three stages of one wide and two 1x1 convolutions, dropout between."""
     trunk = chain(
@@ -143,7 +147,9 @@ def squeeze0(**options: Unpack[Options]) -> keras.Model:
     return assemble(fires(16), "squeeze0", head=conv_head, preprocess=standardise, **options)
 
 
-@register(paper=SQUEEZENET, params=146_570, input_shape=SHAPE)
+@register(
+    paper=SQUEEZENET, params=146_570, input_shape=SHAPE, rows=(Row(TENSORSANDBOX, "SqueezeNet (squeeze1)", 87.8),)
+)
 def squeeze1(**options: Unpack[Options]) -> keras.Model:
     """A SqueezeNet of four fire modules: 147 k parameters."""
     return assemble(fires(32), "squeeze1", head=conv_head, preprocess=standardise, **options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Unpack
 
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble
-from cifar_zoo.registry import Options, register
+from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 
 def conv(x, filters: int, size: int, name: str):
@@ -35,16 +35,16 @@ def dropout_conv_head(x, classes: int):
 def trunk(x):
     """All but the dropout and the classifier."""
     x = conv(x, 64, 3, "stem")
-    for stage, widths in enumerate(((16, 16), (32, 32), (48, 48, 64, 64)), start=1):
-        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+    for number, widths in enumerate(((16, 16), (32, 32), (48, 48, 64, 64)), start=1):
+        x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(stage(x, number))
         for unit, width in enumerate(widths, start=1):
-            name = f"stage{stage}_fire{unit}"
+            name = f"stage{number}_fire{unit}"
             y = fire(x, width, (4 * width, 4 * width), name)
             x = layers.Add(name=f"{name}_add")([x, y]) if unit % 2 == 0 else y
-    return x
+    return stage(x, 4)
 
 
-@register(paper="arXiv:1602.07360", params=727_626)
+@register(paper="arXiv:1602.07360", params=727_626, rows=(Row(CNN_MODELS, "SqueezeNet", 88.41),))
 def squeezenet(**options: Unpack[Options]) -> keras.Model:
     """SqueezeNet: eight fire modules, a bypass around every second, no batch norm, no ReLU on the class scores."""
     return assemble(trunk, "squeezenet", head=dropout_conv_head, **options)

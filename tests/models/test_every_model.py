@@ -1,127 +1,171 @@
 """What holds for every network of the register."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import cifar_zoo
+from cifar_zoo.evaluation.inspection import skeleton, without_memory
 
 NAMES = cifar_zoo.list_models()
-LARGE = {"resnet56", "resnet110", "resnet18"}
-every_model = pytest.mark.parametrize("name", NAMES)
-every_model_by_size = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.full] if name in LARGE else []) for name in NAMES]
+DEEP = {"densenet100", "inception_resnet_v2", "inception_v3", "resnet56", "resnet110"}  # small, but slow to build
+QUICK = [name for name in NAMES if cifar_zoo.model_info(name).params < 1_600_000 and name not in DEEP]
+every_network = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[] if name in QUICK else [pytest.mark.full]) for name in NAMES]
 )
+def network(request):
+    """Each network, built once for all tests that use its arithmetic; the large ones with --full."""
+    return cifar_zoo.create_model(request.param)
 
 
 def pictures(model, count=2):
     return np.random.default_rng(0).integers(0, 256, (count, *model.input_shape[1:]), dtype="uint8")
 
 
+def run(model, x):
+    return ops.convert_to_numpy(model(x))
+
+
 def count(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-@every_model
+@every_network
 def test_parameters(name):
-    model, info = cifar_zoo.create_model(name), cifar_zoo.model_info(name)
+    model, info = skeleton(name), cifar_zoo.model_info(name)
     assert (count(model.weights), count(model.trainable_weights)) == (info.params, info.trainable)
     assert model.input_shape == (None, *info.input_shape)
+    assert model.output_shape == (None, 10)
     assert model.name == name
 
 
-@every_model
+@every_network
 def test_layers_have_fixed_names(name):
-    first, second = cifar_zoo.create_model(name), cifar_zoo.create_model(name)
+    first, second = skeleton(name), skeleton(name)
     names = [layer.name for layer in first.layers]
     assert names == [layer.name for layer in second.layers]
     assert len(set(names)) == len(names)
     assert "classifier" in names
+    paths = [weight.path for weight in first.weights]
+    assert paths == [weight.path for weight in second.weights]
+    assert len(set(paths)) == len(paths)
 
 
-@every_model_by_size
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_outputs_are_probabilities(name, dtype):
+@every_network
+def test_config_round_trip(name):
+    model = skeleton(name)
+    again = without_memory(lambda: keras.Model.from_config(model.get_config()))
+    assert again.get_config() == model.get_config()
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
+
+
+@every_network
+def test_the_docstring_says_what_it_is(name):
+    info = cifar_zoo.model_info(name)
+    assert re.fullmatch(r"[A-Za-z].*\.", info.summary), info.summary
+    assert info.build.__annotations__["return"] in (keras.Model, "keras.Model")
+
+
+@every_network
+def test_stages_for_a_backbone(name):
+    model, trunk = skeleton(name, features=True), skeleton(name, include_top=False)
+    shapes = {stage: end.shape for stage, end in model.output.items()}
+    assert list(shapes) == [f"stage{number}" for number in range(1, len(shapes) + 1)]
+    sides = [shape[1] for shape in shapes.values()]
+    assert sides == sorted(set(sides), reverse=True), "each stage has a smaller map than the one before"
+    assert list(shapes.values())[-1] == trunk.output_shape
+
+
+@every_network
+def test_larger_grey_pictures_and_other_classes(name):
+    info = cifar_zoo.model_info(name)
+    for side in (48, 64):
+        model = skeleton(name, input_shape=(side, side, 1), classes=7)
+        assert model.input_shape == (None, side, side, 1)
+        assert model.output_shape == (None, 7)
+    assert count(model.weights) != info.params
+
+
+def test_probabilities_in_float32(network):
+    x = pictures(network)
+    out = run(network, x)
+    assert out.shape == (2, 10) and out.dtype == np.float32
+    assert np.isfinite(out).all()
+    np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(out, run(network, x.astype("float32")))  # uint8 pixels are the same as floats
+
+
+def test_probabilities_in_bfloat16(network):
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
+    keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = cifar_zoo.create_model(name)
+        model = cifar_zoo.create_model(network.name)
     finally:
         keras.config.set_dtype_policy(before)
-    out = ops.convert_to_numpy(model(pictures(model)))
+    out = run(model, pictures(model))
     assert out.shape == (2, 10) and out.dtype == np.float32
     assert np.isfinite(out).all()
     np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-5)
 
 
-@every_model_by_size
-def test_uint8_and_float_pixels_are_the_same(name):
-    model = cifar_zoo.create_model(name)
-    x = pictures(model)
-    np.testing.assert_array_equal(ops.convert_to_numpy(model(x)), ops.convert_to_numpy(model(x.astype("float32"))))
+def test_the_logits_are_those_of_the_probabilities(network):
+    raw = cifar_zoo.create_model(network.name, classifier_activation=None)
+    raw.set_weights(network.get_weights())
+    x = pictures(network)
+    scores = run(raw, x).astype("float64")
+    expected = np.exp(scores - scores.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(run(network, x), expected, rtol=1e-4, atol=1e-6)
+    assert scores.min() < 0  # no ReLU on the class scores
 
 
-@every_model_by_size
-def test_every_trainable_weight_gets_a_gradient_and_moves(name):
-    keras.utils.set_random_seed(1)
-    model = cifar_zoo.create_model(name, classifier_activation=None)  # saturated probabilities have no gradient
+def test_without_the_top(network):
+    features = cifar_zoo.create_model(network.name, include_top=False)
+    assert len(features.output_shape) == 4
+    x = pictures(features)
+    for pooling, reduce in (("avg", np.mean), ("max", np.max)):
+        model = cifar_zoo.create_model(network.name, include_top=False, pooling=pooling)
+        model.set_weights(features.get_weights())
+        assert model.output_shape == (None, features.output_shape[-1])
+        expected = reduce(run(features, x), axis=(1, 2))
+        np.testing.assert_allclose(run(model, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_save_and_reload(network, tmp_path):
+    """Bit-equal from a whole file and from a weights file; with a new head and as a backbone the trunk is the same."""
+    x = pictures(network)
+    expected = run(network, x)
+    network.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(run(keras.models.load_model(tmp_path / "model.keras"), x), expected)
+    weights = str(tmp_path / "model.weights.h5")
+    network.save_weights(weights)
+    np.testing.assert_array_equal(run(cifar_zoo.create_model(network.name, weights=weights), x), expected)
+
+    trunk = {layer.name: layer.get_weights() for layer in network.layers if not layer.name.startswith("classifier")}
+    head = cifar_zoo.create_model(network.name, weights=weights, classes=3)
+    backbone = cifar_zoo.create_model(network.name, weights=weights, features=True)
+    assert head.output_shape == (None, 3)
+    for model in (head, backbone):
+        for layer in model.layers:
+            if layer.name in trunk:
+                for new, old in zip(layer.get_weights(), trunk[layer.name], strict=True):
+                    np.testing.assert_array_equal(new, old)
+
+
+def test_every_trainable_weight_gets_a_gradient_and_moves(network):
+    # On logits, as a training does it: saturated probabilities have no gradient.
+    model = keras.Model(network.input, network.get_layer("predictions").input)
     before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(1e-2), loss, jit_compile=False)
-    loss = model.train_on_batch(pictures(model, 16), np.arange(16) % 10)
-    assert np.isfinite(loss)
+    assert np.isfinite(model.train_on_batch(pictures(model, 16), np.arange(16) % 10))
     for weight, old in zip(model.trainable_weights, before, strict=True):
         new = ops.convert_to_numpy(weight)
         assert np.isfinite(new).all(), weight.path
         assert np.any(new != old), f"{weight.path} did not move"
-
-
-@every_model_by_size
-def test_save_and_reload(name, tmp_path):
-    model = cifar_zoo.create_model(name)
-    x = pictures(model)
-    expected = ops.convert_to_numpy(model(x))
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(ops.convert_to_numpy(again(x)), expected)
-    model.save_weights(tmp_path / "model.weights.h5")
-    again = cifar_zoo.create_model(name, weights=str(tmp_path / "model.weights.h5"))
-    np.testing.assert_array_equal(ops.convert_to_numpy(again(x)), expected)
-
-
-@every_model_by_size
-def test_without_the_top(name):
-    features = cifar_zoo.create_model(name, include_top=False)
-    assert len(features.output_shape) == 4
-    channels = features.output_shape[-1]
-    x = pictures(features)
-    pooled = {pooling: cifar_zoo.create_model(name, include_top=False, pooling=pooling) for pooling in ("avg", "max")}
-    for pooling, model in pooled.items():
-        model.set_weights(features.get_weights())
-        assert model.output_shape == (None, channels)
-        reduce = np.mean if pooling == "avg" else np.max
-        expected = reduce(ops.convert_to_numpy(features(x)), axis=(1, 2))
-        np.testing.assert_allclose(ops.convert_to_numpy(model(x)), expected, rtol=1e-4, atol=1e-5)
-
-
-@every_model_by_size
-def test_other_sizes_and_numbers_of_classes(name):
-    side = cifar_zoo.model_info(name).input_shape[0] + 16
-    model = cifar_zoo.create_model(name, input_shape=(side, side, 1), classes=7, classifier_activation=None)
-    out = ops.convert_to_numpy(model(pictures(model)))
-    assert out.shape == (2, 7) and np.isfinite(out).all()
-    assert not np.allclose(out.sum(axis=1), 1, atol=1e-3)  # logits, not probabilities
-
-
-@every_model_by_size
-def test_the_logits_are_those_of_the_probabilities(name):
-    whole = cifar_zoo.create_model(name)
-    raw = cifar_zoo.create_model(name, classifier_activation=None)
-    raw.set_weights(whole.get_weights())
-    x = pictures(whole)
-    scores = ops.convert_to_numpy(raw(x)).astype("float64")
-    expected = np.exp(scores - scores.max(axis=1, keepdims=True))
-    expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(ops.convert_to_numpy(whole(x)), expected, rtol=1e-4, atol=1e-6)
-    assert scores.min() < 0  # no ReLU on the class scores

@@ -1,0 +1,58 @@
+"""Inception-v3 (Szegedy et al. 2015) with factorised convolutions, narrowed for 32x32 pictures."""
+
+from __future__ import annotations
+
+import functools
+from typing import Unpack
+
+from cifar_zoo.lazy import keras
+from cifar_zoo.models.assemble import assemble, pooled_head
+from cifar_zoo.models.inception import trunk, v2_block
+from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+
+ROW, COLUMN = (1, 3), (3, 1)
+
+
+def factorised(width: int) -> tuple:
+    """1x3 and 3x1 convolutions in turn; `width` is that of the steps before the last of a branch."""
+    short = (1, width), (ROW, width), (COLUMN, 48)
+    long = (1, width), (ROW, width), (COLUMN, width), (ROW, width), (COLUMN, 48)
+    return ((1, 48),), short, long, ("avg", (1, 48))
+
+
+EXPANDED = (
+    ((1, 80),),
+    ((1, 96), [(ROW, 96), (COLUMN, 96)]),
+    ((1, 112), (3, 96), [(ROW, 96), (COLUMN, 96)]),
+    ("avg", (1, 48)),
+)
+STAGES = (
+    (
+        v2_block(16, 12, 16, 16, 24, 8),
+        v2_block(16, 12, 16, 16, 24, 16),
+        v2_block(16, 12, 16, 16, 24, 16),
+    ),
+    (
+        (((1, 48), (3, 96, 2)), ((1, 16), (3, 24), (3, 24, 2)), ("max/2",)),
+        factorised(32),
+        factorised(40),
+        factorised(40),
+        factorised(48),
+    ),
+    (
+        (((1, 48), (3, 80, 2)), ((1, 48), (3, 48), (3, 48, 2)), ("max/2",)),
+        EXPANDED,
+        EXPANDED,
+    ),
+)
+
+
+@register(
+    paper="arXiv:1512.00567", params=1_171_142, trainable=1_162_670, rows=(Row(CNN_MODELS, "InceptionV3", 94.20),)
+)
+def inception_v3(**options: Unpack[Options]) -> keras.Model:
+    """Inception-v3 of a quarter of the paper's width, eleven blocks in three stages.
+
+    Unlike the paper's: a 3x3 stem at full size, factors of 3 where it has 7, no auxiliary classifier.
+    """
+    return assemble(trunk(STAGES), "inception_v3", head=functools.partial(pooled_head, dropout=0.4), **options)

@@ -1,0 +1,49 @@
+"""Inception-v4 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 pictures."""
+
+from __future__ import annotations
+
+import functools
+from typing import Unpack
+
+from cifar_zoo.lazy import keras
+from cifar_zoo.models.assemble import assemble, pooled_head
+from cifar_zoo.models.inception import trunk
+from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+
+A = (
+    ((1, 24),),
+    ((1, 16), (3, 24)),
+    ((1, 16), (3, 24), (3, 24)),
+    ("avg", (1, 24)),
+)
+REDUCTION_A = (
+    ((3, 96, 2),),
+    ((1, 48), (3, 56), (3, 64, 2)),
+    ("max/2",),
+)
+B = (
+    ((1, 96),),
+    ((1, 48), ((1, 7), 56), ((7, 1), 64)),
+    ((1, 48), ((1, 7), 48), ((7, 1), 56), ((1, 7), 56), ((7, 1), 64)),
+    ("avg", (1, 32)),
+)
+REDUCTION_B = (
+    ((1, 48), (3, 48, 2)),
+    ((1, 64), ((1, 7), 64), ((7, 1), 80), (3, 80, 2)),
+    ("max/2",),
+)
+C = (
+    ((1, 64),),
+    ((1, 96), [((1, 3), 64), ((3, 1), 64)]),
+    ((1, 96), ((1, 3), 112), ((3, 1), 128), [((1, 3), 64), ((3, 1), 64)]),
+    ("avg", (1, 64)),
+)
+STAGES = ((A,) * 4, (REDUCTION_A, *(B,) * 7), (REDUCTION_B, *(C,) * 3))
+
+
+@register(
+    paper="arXiv:1602.07261", params=2_567_882, trainable=2_552_458, rows=(Row(CNN_MODELS, "InceptionV4", 94.55),)
+)
+def inception_v4(**options: Unpack[Options]) -> keras.Model:
+    """Inception-v4 of a quarter of the paper's width: 4 blocks A, 7 B and 3 C, behind a 3x3 stem at full size."""
+    return assemble(trunk(STAGES), "inception_v4", head=functools.partial(pooled_head, dropout=0.2), **options)
