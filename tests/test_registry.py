@@ -7,7 +7,15 @@ from cifar_zoo import registry
 
 
 def test_patterns_select():
-    assert cifar_zoo.list_models("resnet*") == ["resnet18", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+    assert cifar_zoo.list_models("resnet*") == [
+        "resnet18",
+        "resnet20",
+        "resnet32",
+        "resnet44",
+        "resnet50",
+        "resnet56",
+        "resnet110",
+    ]
     assert cifar_zoo.list_models("alex?") == ["alex0", "alex1", "alex2", "alex3", "alex4"]
     assert cifar_zoo.list_models("nothing*") == []
     assert set(cifar_zoo.list_models(weights=True)) <= set(cifar_zoo.list_models())

@@ -7,24 +7,61 @@ from dataclasses import asdict
 
 import click
 
+from cifar_zoo.cli.backend import load_backend
+
 
 @click.command()
 @click.argument("name")
+@click.option("--brief", is_flag=True, help="Leave out the layers and what they cost: no backend is loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(name: str, as_json: bool) -> None:
-    """Show the facts about NAME and its weights."""
-    from cifar_zoo.registry import model_info
+def info(name: str, brief: bool, as_json: bool) -> None:
+    """Show the facts about NAME, its weights and its layers."""
+    from cifar_zoo.registry import TENSORSANDBOX, model_info
     from cifar_zoo.weights.manifest import read_manifest
 
-    facts = {key: value for key, value in vars(model_info(name)).items() if key != "build"}
+    info = model_info(name)
+    facts = {key: value for key, value in vars(info).items() if key != "build"}
+    facts["rows"] = [asdict(row) for row in info.rows]
     weights = {tag: asdict(entry) for tag, entry in read_manifest().get(name, {}).items()}
+    table = []
+    if not brief:
+        load_backend()
+        from cifar_zoo.evaluation.inspection import layer_table, sandbox_flops, skeleton
+
+        model = skeleton(name)
+        table = layer_table(model)
+        facts["multiply_adds"] = sum(row.multiply_adds for row in table)
+        facts["activation_bytes"] = 4 * sum(row.activations for row in table)
+        if info.family == "sandbox":
+            facts["tensorsandbox_flops"] = sandbox_flops(model)
     if as_json:
-        click.echo(json.dumps({**facts, "weights": weights}, indent=2))
+        layers = {"layers": [asdict(row) for row in table]} if table else {}
+        click.echo(json.dumps({**facts, "weights": weights, **layers}, indent=2))
         return
-    for key, value in facts.items():
-        click.echo(f"{key:12} {f'{value:,}' if isinstance(value, int) else value}")
+
+    def line(key: str, text: object) -> None:
+        click.echo(f"{key:16} {text}")
+
+    if table:
+        width = max(len(row.name) for row in table)
+        click.echo(f"{'layer':{width}} {'kind':26} {'output':>14} {'parameters':>12} {'multiply-adds':>14}")
+        for row in table:
+            shape = "x".join(map(str, row.output_shape))
+            click.echo(f"{row.name:{width}} {row.kind:26} {shape:>14} {row.parameters:12,} {row.multiply_adds:14,}")
+        click.echo()
+    for key in ("name", "family", "summary", "paper"):
+        line(key, facts[key])
+    for row in info.rows:
+        line("published row", f"{row.name}{f', {row.accuracy} %' if row.accuracy else ''} ({row.table})")
+    line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
+    line("input", "x".join(map(str, info.input_shape)))
+    if table:
+        line("multiply-adds", f"{facts['multiply_adds']:,} for a picture")
+        line("activations", f"{facts['activation_bytes']:,} bytes for a picture, all layers in float32")
+    if "tensorsandbox_flops" in facts:
+        line("operations", f"{facts['tensorsandbox_flops']:,} for a picture by the formula of {TENSORSANDBOX}")
     for tag, entry in weights.items():
-        click.echo(f"{'weights':12} {tag}: {entry['test_accuracy']:.2%} on the test pictures, {entry['bytes']:,} bytes")
-        click.echo(f"{'':12} trained with: {entry['command']}")
+        line("weights", f"{tag}: {entry['test_accuracy']:.2%} on the test pictures, {entry['bytes']:,} bytes")
+        line("", f"trained with: {entry['command']}")
     if not weights:
-        click.echo(f"{'weights':12} none published; `cifar-zoo fit {name}` trains them")
+        line("weights", f"none published; `cifar-zoo fit {name}` trains them")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import keras
 
+from cifar_zoo.layers.parts import parts
+
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -42,12 +44,13 @@ def _has_bfloat16() -> bool:
 def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
     """Let the inner layers of a network compute in another precision for a while.
 
-    What comes before the first layer with weights (preprocessing) stays as it is, and so does the last layer with
-    weights (the classifier) and what comes after it. The weights themselves are float32 in either case.
+    What comes before the first layer with weights (preprocessing) stays as it is, and so do the classifier (by its
+    name, and the last layer with weights in any case) and what comes after it. The weights are float32 in either case.
     """
     layers = flat_layers(model)
     weighted = [i for i, layer in enumerate(layers) if layer.weights]
-    inner = layers[weighted[0] : weighted[-1]] if weighted else []
+    between = layers[weighted[0] : weighted[-1]] if weighted else []
+    inner = [layer for layer in between if not layer.name.startswith("classifier")]
     before = [layer.dtype_policy for layer in inner]
     for layer in inner:
         layer.dtype_policy = precision
@@ -59,8 +62,8 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a network in order, those of nested models among them."""
+    """The layers of a network in order, those inside of models and of other layers among them."""
     flat: list[keras.layers.Layer] = []
     for layer in model.layers:
-        flat += flat_layers(layer) if isinstance(layer, keras.Model) else [layer]
+        flat += flat_layers(layer) if isinstance(layer, keras.Model) else [layer, *parts(layer)]
     return flat

@@ -74,7 +74,7 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
         entry = find_entry(registered, str(weights))
         path, classes = locate(entry), entry.classes
     if layout(model) == stored_layout(path):
-        load_weights(model, path)
+        model.load_weights(path)
         return
     # A network with other options takes over the trunk of one that the weights fit.
     source = build(classes=classes) if classes else build(include_top=False)
@@ -83,7 +83,7 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
     for layer in model.layers:
         if not layer.weights:
             continue
-        if layer.name == "classifier" and (not classes or layer.weights[-1].shape[0] != classes):
+        if layer.name.startswith("classifier") and (not classes or layer.weights[-1].shape[0] != classes):
             _log.warning("%s: the trunk has the weights %r; the classifier is new", registered, str(weights))
             continue
         values = source.get_layer(layer.name).get_weights()
