@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from cifar_zoo.evaluation.evaluate import evaluate
     from cifar_zoo.evaluation.predict import predict
     from cifar_zoo.registry import create_model, list_models, model_info, register
-    from cifar_zoo.training import schedules
+    from cifar_zoo.saving import load_model
+    from cifar_zoo.training import optimizers, schedules
     from cifar_zoo.training.fit import Run, fit_cifar10
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.weights.files import load_weights, save_weights
@@ -29,13 +30,19 @@ _HOMES = {
     "fit_cifar10": "training.fit",
     "list_models": "registry",
     "load_cifar10": "data.cifar10",
+    "load_model": "saving",
     "load_weights": "weights.files",
     "model_info": "registry",
     "predict": "evaluation.predict",
     "register": "registry",
     "save_weights": "weights.files",
 }
-_MODULES = {"layers": "layers", "models": "models", "schedules": "training.schedules"}
+_MODULES = {
+    "layers": "layers",
+    "models": "models",
+    "optimizers": "training.optimizers",
+    "schedules": "training.schedules",
+}
 __all__ = [
     "CifarZooError",
     "Recipe",
@@ -46,9 +53,11 @@ __all__ = [
     "layers",
     "list_models",
     "load_cifar10",
+    "load_model",
     "load_weights",
     "model_info",
     "models",
+    "optimizers",
     "predict",
     "register",
     "save_weights",

@@ -1,6 +1,6 @@
 """Write the tables of README.md and docs/ from the register, the manifest and the docstrings.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 from __future__ import annotations

@@ -10,9 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
+    "cifar_zoo/layers",
     "tests/layers",
+    "tests/test_saving.py",
+    "tests/training/test_muon.py",
     "tests/training/test_optimizers.py",
     "tests/training/test_resume.py",
+    "tests/training/test_sharpness.py",
     "tests/training/test_schedules.py",
     "tests/weights/test_manifest.py",
     "tests/weights/test_publish.py",

@@ -51,8 +51,9 @@ def info(name: str, brief: bool, as_json: bool) -> None:
         click.echo()
     for key in ("name", "family", "summary", "paper"):
         line(key, facts[key])
-    for row in info.rows:
-        line("published row", f"{row.name}{f', {row.accuracy} %' if row.accuracy else ''} ({row.table})")
+    for published in info.rows:
+        accuracy = f", {published.accuracy} %" if published.accuracy else ""
+        line("published row", f"{published.name}{accuracy} ({published.table})")
     line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
     line("input", "x".join(map(str, info.input_shape)))
     if table:

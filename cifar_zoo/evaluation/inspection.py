@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Unpack
 
 import keras
 
@@ -48,14 +49,14 @@ def without_memory(build: Callable[[], keras.Model]) -> keras.Model:
         return thread.submit(noted).result()
 
 
-def skeleton(name: str, **options) -> keras.Model:
+def skeleton(name: str, /, **options: Unpack[Options]) -> keras.Model:
     """A network by its registered name, built without memory.
 
     Args:
         name: the registered name.
         options: those of `cifar_zoo.registry.Options`, without weights.
     """
-    return without_memory(lambda: create_model(name, **Options(**options)))
+    return without_memory(lambda: create_model(name, **options))
 
 
 def layer_table(model: keras.Model | str) -> list[LayerFacts]:

@@ -44,13 +44,13 @@ class ChannelAttention(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
         options = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
         self.reduce = keras.layers.Dense(units, "relu", name=f"{self.name}_reduce", **options)
-        self.reduce.build((None, channels))
+        self.reduce.build((None, 2, channels))
         self.expand = keras.layers.Dense(channels, name=f"{self.name}_expand", **options)
-        self.expand.build((None, units))
+        self.expand.build((None, 2, units))
 
     def call(self, inputs):
-        pooled = (ops.mean(inputs, axis=(1, 2)), ops.max(inputs, axis=(1, 2)))
-        gates = ops.sigmoid(sum(self.expand(self.reduce(channels)) for channels in pooled))
+        pooled = ops.stack([ops.mean(inputs, axis=(1, 2)), ops.max(inputs, axis=(1, 2))], axis=1)
+        gates = ops.sigmoid(ops.sum(self.expand(self.reduce(pooled)), axis=1))
         return inputs * gates[:, None, None, :]
 
     def compute_output_shape(self, input_shape):

@@ -33,12 +33,10 @@ def conv_bn_relu(x, filters: int, size: int | tuple[int, int], name: str, *, str
 
 def apply_step(x, step: tuple | list | str, name: str, padding: str):
     """One step of a branch; `padding` matters at stride 2 only."""
-    if step == "max/2":
-        return layers.MaxPooling2D(3, 2, padding=padding, name=f"{name}_pool")(x)
-    if step == "max":
-        return layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
-    if step == "avg":
-        return layers.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
+    if isinstance(step, str):
+        pool = layers.AveragePooling2D if step == "avg" else layers.MaxPooling2D
+        strides = 2 if step == "max/2" else 1
+        return pool(3, strides, padding=padding if strides > 1 else "same", name=f"{name}_pool")(x)
     if isinstance(step, list):
         ends = [apply_step(x, part, f"{name}{letter}", padding) for part, letter in zip(step, "ab", strict=True)]
         return layers.Concatenate(name=f"{name}_concat")(ends)

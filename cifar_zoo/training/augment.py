@@ -1,27 +1,44 @@
-"""The augmentation that a recipe asks for, as layers that draw for each picture."""
+"""The augmentation and the mixing that a recipe asks for, as layers."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
 
-from cifar_zoo.layers.cutout import Cutout
-from cifar_zoo.layers.random_crop import RandomCrop
-from cifar_zoo.layers.random_flip import RandomFlip
+from cifar_zoo import layers
 from cifar_zoo.models.assemble import MEAN
 from cifar_zoo.training.recipe import Recipe
 
 
-def augmentation(recipe: Recipe, height: int, width: int, seed: int) -> list[keras.layers.Layer]:
+def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int) -> list[keras.layers.Layer]:
     """The layers that make training pictures (batch, height, width, 3) out of those of the data set, in order.
 
-    In inference all that they do is to cut out the middle.
+    In inference all that they do is to cut out the middle. `steps` is the length of an epoch.
     """
-    # Seeds of neighbouring integers give overlapping streams on PyTorch; these are far apart.
-    seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3) >> 1]
-    layers: list[keras.layers.Layer] = [RandomCrop(height, width, recipe.padding, seed=seeds[0])]
-    if recipe.flip:
-        layers.append(RandomFlip(seed=seeds[1]))
-    if recipe.cutout:
-        layers.append(Cutout(recipe.cutout, fill=MEAN, seed=seeds[2]))
-    return layers
+    flip, alternating = recipe.flip, recipe.alternating_flip
+    moved = recipe.rotation or recipe.shift or recipe.shear or recipe.zoom
+    table = [
+        # The alternating flip knows a picture by its pixels, so these must be as they are in the data set.
+        (alternating, lambda seed: layers.AlternatingFlip(steps, seed)),
+        (True, lambda seed: layers.RandomCrop(height, width, recipe.padding, recipe.padding_mode, MEAN, seed)),
+        (flip and not alternating, lambda seed: layers.RandomFlip(seed)),
+        (moved, lambda seed: layers.RandomAffine(recipe.rotation, recipe.shift, recipe.shear, recipe.zoom, seed=seed)),
+        (recipe.trivial_augment, lambda seed: layers.TrivialAugmentWide(MEAN, seed)),
+        (recipe.brightness, lambda seed: layers.RandomBrightness(recipe.brightness, seed=seed)),
+        (recipe.contrast, lambda seed: layers.RandomContrast(1 - recipe.contrast, 1 + recipe.contrast, seed=seed)),
+        (recipe.cutout, lambda seed: layers.Cutout(recipe.cutout, MEAN, seed)),
+    ]
+    return [make(own) for (asked, make), own in zip(table, _seeds(seed, 0, len(table)), strict=True) if asked]
+
+
+def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
+    """The layer that mixes the pictures of a batch, if the recipe asks for one."""
+    (own,) = _seeds(seed, 1, 1)
+    if recipe.mixup:
+        return layers.Mixup(recipe.mixup, seed=own)
+    return layers.CutMix(recipe.cutmix, seed=own) if recipe.cutmix else None
+
+
+def _seeds(seed: int, purpose: int, count: int) -> list[int]:
+    """Seeds far apart: those of neighbouring integers give overlapping streams on PyTorch."""
+    return [int(word) for word in np.random.SeedSequence((seed, purpose)).generate_state(count) >> 1]

@@ -19,14 +19,16 @@ from cifar_zoo.environment import describe_environment
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
-from cifar_zoo.training.augment import augmentation
-from cifar_zoo.training.optimizers import SGD
+from cifar_zoo.training.augment import augmentation, mixing
+from cifar_zoo.training.muon import Muon
 from cifar_zoo.training.order import Order
 from cifar_zoo.training.precision import PRECISIONS, computing_in, flat_layers, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
 from cifar_zoo.training.recipe import Recipe, find_recipe
 from cifar_zoo.training.run import Keeper, RunDirectory
-from cifar_zoo.training.schedules import TanhDecay, WarmUp
+from cifar_zoo.training.schedules import CosineDecay, PiecewiseByEpoch, TanhDecay, Triangular, WarmUp
+from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import Trainer, TrainingMode
 from cifar_zoo.weights.files import load_weights, round_to_half, save_weights
 
@@ -143,11 +145,14 @@ def fit_cifar10(
     order = Order(x_train, y_train, min(recipe.batch_size, len(x_train)), seed)
     total = recipe.epochs * order.steps
     height, width = model.input_shape[1:3]
-    trainer = Trainer(model, augmentation(recipe, height or 32, width or 32, seed), recipe.label_smoothing, x_train[:8])
+    layers = augmentation(recipe, height or 32, width or 32, order.steps, seed)
+    parts = (model, layers, recipe.label_smoothing, x_train[:8], mixing(recipe, seed))
+    if recipe.sam:
+        trainer: Trainer = SharpnessAwareTrainer(*parts, rho=recipe.sam, adaptive=recipe.adaptive_sam)
+    else:
+        trainer = Trainer(*parts)
     rate = learning_rate(recipe, order.steps)
-    trainer.compile(
-        SGD(rate, recipe.momentum, recipe.nesterov, recipe.l2, recipe.average_decay, global_clipnorm=recipe.clip_norm)
-    )
+    trainer.compile(optimizer(recipe, rate, precision))
     keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
     display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, rate, verbose)
     with computing_in(model, precision):
@@ -223,12 +228,31 @@ def _check_network(model: keras.Model) -> None:
 
 def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of a recipe for so many steps an epoch."""
-    total = recipe.epochs * steps
+    peak, total = recipe.learning_rate, recipe.epochs * steps
+    if recipe.schedule == "triangular":
+        return Triangular(peak, total)
     if recipe.schedule == "tanh":
-        schedule = TanhDecay(recipe.learning_rate, total)
+        schedule = TanhDecay(peak, total)
+    elif recipe.schedule == "piecewise":
+        schedule = PiecewiseByEpoch(recipe.rate_epochs, [peak * part for part in (1.0, *recipe.rate_factors)], steps)
     else:
-        schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, total)
+        schedule = CosineDecay(peak, total)
     return WarmUp(schedule, round(min(recipe.warmup_epochs, recipe.epochs / 4) * steps))
+
+
+def optimizer(recipe: Recipe, rate: Any, precision: str) -> SGD:
+    """The optimiser of a recipe, at a rate or schedule."""
+    options = {
+        "momentum": recipe.momentum,
+        "nesterov": recipe.nesterov,
+        "l2": recipe.l2,
+        "average_decay": recipe.average_decay,
+        "global_clipnorm": recipe.clip_norm,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(rate, **options)
+    matrix_dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
+    return Muon(rate, sgd_ratio=recipe.sgd_ratio, matrix_dtype=matrix_dtype, **options)
 
 
 def _take_average(trainer: Trainer, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:

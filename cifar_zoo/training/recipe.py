@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 from cifar_zoo.errors import CifarZooError
@@ -17,14 +18,31 @@ class Recipe:
         epochs: passes over the training pictures; an epoch drops what is left over from full batches.
         batch_size: pictures a step.
         learning_rate: rate at the peak.
-        schedule: "cosine" (to zero) or "tanh" (hyperbolic-tangent decay, arXiv:1806.01593).
+        schedule: "cosine" (to zero), "tanh" (hyperbolic-tangent decay, arXiv:1806.01593), "piecewise" (constant between
+            `rate_epochs`) or "triangular" (up and down in lines, arXiv:2404.00498; it has a warm-up of its own).
+        rate_epochs, rate_factors: of "piecewise": from epoch `rate_epochs[i]` on, counted from 0, the rate is
+            `rate_factors[i]` times the peak.
         warmup_epochs: epochs of a linear rise at the start, at most a quarter of `epochs`.
-        momentum, nesterov: of SGD.
+        optimizer: "sgd", or "muon" for hidden kernels and SGD for all else.
+        sgd_ratio: of "muon": the rate of what goes by SGD, in units of the rate.
+        momentum, nesterov: of the optimizer.
         l2: the factor w of the papers' penalty w / 2 * sum(kernel ** 2); biases and batch norm are not penalised.
         clip_norm: None, or the largest norm of the whole gradient.
-        padding: pixels of reflection around the picture before the random crop.
+        sam: distance of sharpness-aware minimisation (arXiv:2010.01412), which doubles the cost of a step; 0 for none.
+        adaptive_sam: whether that distance counts in units of the weights (arXiv:2102.11600).
+        padding: pixels around the picture before the random crop.
+        padding_mode: what they are, "reflect" (the picture mirrored) or "constant" (the mean colour).
         flip: whether pictures are mirrored at random.
+        alternating_flip: whether that is so in the first epoch only, and every other epoch from then on
+            (arXiv:2404.00498).
+        rotation, shift, shear, zoom: largest rotation in degrees, shift as a share of the side, shear in degrees, and
+            change of size as a share, drawn for each picture.
+        trivial_augment: one operation of TrivialAugment (arXiv:2103.10158) a picture.
+        brightness: the largest number that is added to a picture's pixels, which are 0..255.
+        contrast: the largest change of a picture's contrast, as a share: 0.8 for factors from 0.2 to 1.8.
         cutout: side of the square that is blanked out, in pixels; 0 for none.
+        mixup: alpha of mixup (arXiv:1710.09412), 0 for none.
+        cutmix: alpha of CutMix (arXiv:1905.04899), 0 for none; not with mixup.
         label_smoothing: share of the target that is spread over all classes.
         average_decay: None, or the decay, a step, of the average of the weights that the run ends with.
     """
@@ -33,14 +51,31 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 0.1
     schedule: str = "cosine"
+    rate_epochs: tuple[float, ...] = ()
+    rate_factors: tuple[float, ...] = ()
     warmup_epochs: float = 2.0
+    optimizer: str = "sgd"
+    sgd_ratio: float = 1.0
     momentum: float = 0.9
     nesterov: bool = True
     l2: float = 5e-4
     clip_norm: float | None = None
+    sam: float = 0.0
+    adaptive_sam: bool = False
     padding: int = 4
+    padding_mode: str = "reflect"
     flip: bool = True
+    alternating_flip: bool = False
+    rotation: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    trivial_augment: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
     cutout: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     label_smoothing: float = 0.0
     average_decay: float | None = 0.999
 
@@ -49,20 +84,44 @@ class Recipe:
             if not fits:
                 raise CifarZooError(f"recipe: {field} must be {what}, not {getattr(self, field)!r}")
 
+        def one_of(field: str, *choices: str) -> None:
+            need(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
+
         for field in fields(self):
             value, types = getattr(self, field.name), _TYPES[field.name]
+            if tuple in types and isinstance(value, list):  # as JSON has it
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
             right = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
             need(field.name, right, " or ".join(kind.__name__ for kind in types).replace("NoneType", "None"))
+            if isinstance(value, tuple):
+                need(field.name, all(type(number) in (int, float) for number in value), "numbers")
         need("epochs", self.epochs > 0, "positive")
         need("batch_size", self.batch_size > 0, "positive")
         need("learning_rate", self.learning_rate > 0, "positive")
-        need("schedule", self.schedule in ("cosine", "tanh"), "'cosine' or 'tanh'")
+        one_of("schedule", "cosine", "tanh", "piecewise", "triangular")
+        rises = all(later > earlier for earlier, later in pairwise((0, *self.rate_epochs)))
+        need("rate_epochs", rises, "positive epochs that rise")
+        piecewise = self.schedule == "piecewise"
+        need("rate_epochs", bool(self.rate_epochs) == piecewise, "given for schedule='piecewise' and for no other")
+        need("rate_factors", len(self.rate_factors) == len(self.rate_epochs), "as many as rate_epochs")
+        need("rate_factors", all(factor >= 0 for factor in self.rate_factors), "0 or more")
         need("warmup_epochs", self.warmup_epochs >= 0, "0 or more")
+        one_of("optimizer", "sgd", "muon")
+        need("sgd_ratio", self.sgd_ratio > 0, "positive")
         need("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         need("l2", self.l2 >= 0, "0 or more")
         need("clip_norm", self.clip_norm is None or self.clip_norm > 0, "None or positive")
+        need("sam", self.sam >= 0, "0 or more")
+        need("adaptive_sam", self.sam > 0 or not self.adaptive_sam, "False where sam is 0")
         need("padding", self.padding >= 0, "0 or more")
-        need("cutout", self.cutout >= 0, "0 or more")
+        one_of("padding_mode", "reflect", "constant")
+        need("alternating_flip", self.flip or not self.alternating_flip, "False where flip is False")
+        for name in ("rotation", "shift", "shear", "brightness", "cutout", "mixup", "cutmix"):
+            need(name, getattr(self, name) >= 0, "0 or more")
+        need("zoom", 0 <= self.zoom < 1, "in [0, 1)")
+        need("contrast", 0 <= self.contrast <= 1, "in [0, 1]")
+        need("cutmix", not (self.mixup and self.cutmix), "0 where mixup is not")
         need("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         need("average_decay", self.average_decay is None or 0 <= self.average_decay < 1, "None or in [0, 1)")
 
@@ -76,7 +135,8 @@ class Recipe:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All fields as JSON has them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -86,6 +146,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
         "bool": (bool,),
         "str": (str,),
         "float | None": (float, int, type(None)),
+        "tuple[float, ...]": (tuple,),
     }[str(field.type)]
     for field in fields(Recipe)
 }

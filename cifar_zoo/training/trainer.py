@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from cifar_zoo.evaluation.evaluate import are_probabilities
+from cifar_zoo.layers.mixup import mix_targets
 
 
 class Trainer(keras.Model):
@@ -17,12 +18,14 @@ class Trainer(keras.Model):
         augmentation: layers from the pictures of the data set to those of the network.
         label_smoothing: share of the target that is spread over all classes in training.
         pictures: some of the data set, to find out what the network gives.
+        mixing: None, or a layer such as `Mixup` between the augmentation and the network.
 
     Call arguments:
         pictures: uint8 (batch, rows, columns, 3).
         training: whether pictures are augmented and dropout drops.
 
-    Returns: the scores (batch, classes), logits where the network has them.
+    Returns: the scores (batch, classes), logits where the network has them. With mixing, in training, a pair of these
+        and the share (batch,) of each picture in what the network saw in its place.
     """
 
     def __init__(
@@ -31,17 +34,24 @@ class Trainer(keras.Model):
         augmentation: list[keras.layers.Layer],
         label_smoothing: float,
         pictures: np.ndarray,
+        mixing: keras.layers.Layer | None = None,
     ) -> None:
         super().__init__(name="trainer", dtype="float32")
         self.network = network
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
+        self.mixing = mixing
         self.scores, self.from_logits = scores(network, self._augment(pictures, training=False))
         # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
     def call(self, pictures, training=False):
-        return self.scores(self._augment(pictures, training), training=training)
+        pictures = self._augment(pictures, training)
+        if self.mixing is None:
+            return self.scores(pictures, training=training)
+        pictures, share = self.mixing(pictures, training=training)
+        scores = self.scores(pictures, training=training)
+        return (scores, share) if training else scores
 
     def _augment(self, pictures, training):
         for layer in self.augmentation:
@@ -49,14 +59,18 @@ class Trainer(keras.Model):
         return pictures
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        classes = y_pred.shape[-1]
+        scores, share = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        classes = scores.shape[-1]
         target = ops.one_hot(ops.cast(y, "int32"), classes)
         if training:
             target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
-        return ops.mean(ops.categorical_crossentropy(target, y_pred, from_logits=self.from_logits))
+        if share is not None:
+            target = mix_targets(target, share)
+        return ops.mean(ops.categorical_crossentropy(target, scores, from_logits=self.from_logits))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.accuracy.update_state(y, y_pred)
+        # With mixing the accuracy is that by each picture's own label.
+        self.accuracy.update_state(y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
         return self.get_metrics_result()
 
 

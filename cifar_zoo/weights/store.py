@@ -80,11 +80,9 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
     source = build(classes=classes) if classes else build(include_top=False)
     load_weights(source, path)
     pairs = []
+    new_classifier = model.output_shape[-1] != classes
     for layer in model.layers:
-        if not layer.weights:
-            continue
-        if layer.name.startswith("classifier") and (not classes or layer.weights[-1].shape[0] != classes):
-            _log.warning("%s: the trunk has the weights %r; the classifier is new", registered, str(weights))
+        if not layer.weights or (new_classifier and layer.name.startswith("classifier")):
             continue
         values = source.get_layer(layer.name).get_weights()
         needed = [tuple(weight.shape) for weight in layer.weights]
@@ -97,3 +95,5 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
         pairs.append((layer, values))
     for layer, values in pairs:
         layer.set_weights(values)
+    if new_classifier and any(layer.name == "classifier" for layer in model.layers):
+        _log.warning("%s: the trunk has the weights %r; the classifier is new", registered, str(weights))

@@ -185,7 +185,7 @@ def test_names_of_the_parts_begin_with_that_of_the_layer(name):
     make, inputs, _ = CASES[name]
     layer = make(name="stage1_attention")
     inputs_and_weights(layer, inputs)
-    parts = [part for part in layer._flatten_layers(include_self=False)]
+    parts = list(layer._flatten_layers(include_self=False))
     assert parts and all(part.name.startswith("stage1_attention_") for part in parts)
     assert all(part.get_build_config()["input_shape"] for part in parts)
 

@@ -10,7 +10,10 @@ from keras import ops
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
+from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.precision import computing_in, hardware_precision
+from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.trainer import Trainer
 
 SMALL = Recipe(epochs=2, batch_size=64, learning_rate=0.02, clip_norm=1.0, padding=0, cutout=6, label_smoothing=0.1)
 
@@ -275,3 +278,68 @@ def test_precision_is_for_the_inner_layers_and_for_a_while():
     assert {dtypes[name] for name in dtypes if name.startswith("c")} - {"float32"} == {"bfloat16"}
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert hardware_precision() in ("float32", "mixed_bfloat16")
+
+
+EVERYTHING = Recipe(
+    epochs=2, batch_size=40, learning_rate=0.01, schedule="piecewise", rate_epochs=(1,), rate_factors=(0.5,),
+    optimizer="muon", sgd_ratio=2.0, clip_norm=1.0, sam=0.05, adaptive_sam=True, padding=2, padding_mode="constant",
+    alternating_flip=True, rotation=15.0, shift=0.1, shear=0.1, zoom=0.1, trivial_augment=True, brightness=63.0,
+    contrast=0.8, cutout=6, mixup=0.2, label_smoothing=0.1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{}, {"mixup": 0.0, "cutmix": 1.0, "sam": 0.0, "adaptive_sam": False}])
+def test_all_options_of_a_recipe_go_together(small_npz, tmp_path, change):
+    recipe = EVERYTHING.with_(**change)
+    run = fit(small_npz, tmp_path, recipe=recipe, holdout=100)
+    assert run.finished and run.metrics["epochs"] == 2
+    assert all(np.isfinite(row["loss"]) and 0 <= row["accuracy"] <= 1 for row in run.history)
+    config = json.loads((run.directory / "config.json").read_text())
+    assert Recipe(**config["recipe"]) == recipe
+    again = fit(small_npz, tmp_path, recipe=recipe, holdout=100)
+    assert again.history == run.history
+
+
+def test_the_layers_of_the_augmentation_are_those_of_the_recipe():
+    def names(recipe):
+        made = [*augmentation(recipe, 24, 24, 10, seed=0), mixing(recipe, seed=0)]
+        seeds = [layer.seed for layer in made if layer]
+        assert len(set(seeds)) == len(seeds) and np.abs(np.subtract.outer(seeds, seeds) + np.eye(len(seeds))).min() > 0
+        return [type(layer).__name__ for layer in made if layer]
+
+    assert names(Recipe(flip=False)) == ["RandomCrop"]
+    assert names(Recipe(cutout=8, cutmix=1.0)) == ["RandomCrop", "RandomFlip", "Cutout", "CutMix"]
+    assert names(EVERYTHING) == [
+        "AlternatingFlip", "RandomCrop", "RandomAffine", "TrivialAugmentWide", "RandomBrightness", "RandomContrast",
+        "Cutout", "Mixup",
+    ]  # fmt: skip
+    contrast = augmentation(Recipe(contrast=0.8), 24, 24, 10, seed=0)[-1]
+    assert (contrast.lower, contrast.upper) == pytest.approx((0.2, 1.8))
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_the_loss_of_mixed_pictures(cifar10, kind):
+    """Against numpy, with smoothed and mixed targets; the accuracy is by each picture's own label."""
+    x, y = cifar10[0][0][:64], cifar10[0][1][:64]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(),
+                              keras.layers.Dense(10)])  # fmt: skip
+    kernel, bias = model.get_weights()
+    recipe = Recipe(**{kind: 1.0})
+    trainer = Trainer(model, [], 0.1, x[:8], mixing(recipe, seed=1))
+    mixed, share = (ops.convert_to_numpy(part).astype("float64") for part in mixing(recipe, seed=1)(x, training=True))
+    assert len(set(share)) == 1 and 0.05 < share[0] < 0.95
+    scores = mixed.reshape(64, -1) / 255 @ kernel + bias
+    target = np.eye(10)[y] * 0.9 + 0.01
+    target = share[0] * target + (1 - share[0]) * np.roll(target, 1, axis=0)
+    losses = np.log(np.exp(scores).sum(axis=1)) - (target * scores).sum(axis=1)
+
+    trainer.compile(SGD(0.0))
+    trainer(x[:1])
+    history = trainer.fit(x, y, batch_size=64, shuffle=False, verbose=0).history
+    assert history["loss"] == [pytest.approx(losses.mean(), rel=1e-4)]
+    assert history["accuracy"] == [pytest.approx((scores.argmax(axis=1) == y).mean(), abs=1e-6)]
+    clean = x.reshape(64, -1) / 255 @ kernel + bias
+    assert trainer.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        np.mean(np.log(np.exp(clean).sum(axis=1)) - clean[np.arange(64), y]), rel=1e-4
+    )

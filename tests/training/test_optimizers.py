@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cifar_zoo.training.optimizers import SGD
+from cifar_zoo.training.sgd import SGD
 
 RATES = [0.1] * 5 + [0.02] * 5 + [0.2] * 5 + [0.001] * 5
 RANDOM = np.random.default_rng(0)
@@ -105,3 +105,17 @@ def test_serialisation():
     optimizer = SGD(0.3, momentum=0.8, nesterov=False, l2=1e-3, average_decay=0.99, global_clipnorm=2.0)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"learning_rate": -0.1}, "learning_rate must be 0 or more, not -0.1"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
+        ({"l2": -1e-4}, "l2 must be 0 or more, not -0.0001"),
+        ({"average_decay": 1.5}, r"average_decay must be None or in \[0, 1\), not 1.5"),
+    ],
+)
+def test_bad_values_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SGD(**options)

@@ -1,6 +1,7 @@
 """Recipes as data."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,23 @@ def test_json_and_back():
     for table in RECIPES.values():
         for recipe in table.values():
             assert Recipe(**json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_all_fields_go_to_json_and_back():
+    recipe = Recipe(
+        schedule="piecewise", rate_epochs=(20, 30.5), rate_factors=[0.2, 0.04], optimizer="muon", sam=0.1, cutmix=1.0
+    )
+    assert recipe.rate_factors == (0.2, 0.04)
+    again = Recipe(**json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe and again.rate_epochs == (20, 30.5)
+    assert recipe.to_dict()["rate_epochs"] == [20, 30.5]
+    assert hash(again) == hash(recipe)
+
+
+def test_the_recipes_of_earlier_weights_can_be_read():
+    for file in (Path(__file__).parents[2] / "weights").glob("*/*/config.json"):
+        fields = json.loads(file.read_text())["recipe"]
+        assert Recipe(**fields).to_dict().items() >= fields.items()
 
 
 def test_the_own_recipe_comes_before_the_family_and_the_common_one():
@@ -28,11 +46,33 @@ def test_the_own_recipe_comes_before_the_family_and_the_common_one():
         ({"epochs": 1.5}, "epochs must be int, not 1.5"),
         ({"epochs": True}, "epochs must be int, not True"),
         ({"learning_rate": -1.0}, "learning_rate must be positive, not -1.0"),
-        ({"schedule": "linear"}, "schedule must be 'cosine' or 'tanh', not 'linear'"),
+        ({"schedule": "linear"}, "schedule must be 'cosine' or 'tanh' or 'piecewise' or 'triangular', not 'linear'"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), not 1.0"),
         ({"average_decay": 1.0}, "average_decay must be None or in"),
         ({"clip_norm": "1"}, "clip_norm must be float or int or None, not '1'"),
         ({"momentum": 1.0}, "momentum must be in"),
+        ({"rate_epochs": (3,), "rate_factors": (0.1,)}, r"given for schedule='piecewise' and for no other, not \(3,\)"),
+        ({"schedule": "piecewise"}, r"rate_epochs must be given for schedule='piecewise' and for no other, not \(\)"),
+        (
+            {"schedule": "piecewise", "rate_epochs": (3, 2)},
+            r"rate_epochs must be positive epochs that rise, not \(3, 2\)",
+        ),
+        ({"schedule": "piecewise", "rate_epochs": (3,)}, r"rate_factors must be as many as rate_epochs, not \(\)"),
+        ({"schedule": "piecewise", "rate_epochs": (3,), "rate_factors": (-1,)}, "rate_factors must be 0 or more"),
+        ({"rate_epochs": ("3",)}, "rate_epochs must be numbers, not "),
+        ({"rate_epochs": 3}, "rate_epochs must be tuple, not 3"),
+        ({"optimizer": "adam"}, "optimizer must be 'sgd' or 'muon', not 'adam'"),
+        ({"sgd_ratio": 0}, "sgd_ratio must be positive, not 0"),
+        ({"sam": -0.1}, "sam must be 0 or more, not -0.1"),
+        ({"adaptive_sam": True}, "adaptive_sam must be False where sam is 0, not True"),
+        ({"padding_mode": "edge"}, "padding_mode must be 'reflect' or 'constant', not 'edge'"),
+        ({"flip": False, "alternating_flip": True}, "alternating_flip must be False where flip is False"),
+        ({"flip": "random"}, "flip must be bool, not 'random'"),
+        ({"rotation": -1}, "rotation must be 0 or more, not -1"),
+        ({"zoom": 1.0}, r"zoom must be in \[0, 1\), not 1.0"),
+        ({"contrast": 1.2}, r"contrast must be in \[0, 1\], not 1.2"),
+        ({"mixup": -0.2}, "mixup must be 0 or more, not -0.2"),
+        ({"mixup": 0.2, "cutmix": 1.0}, "cutmix must be 0 where mixup is not, not 1.0"),
         ({"cutuot": 8}, "no field 'cutuot'; did you mean 'cutout'"),
     ],
 )

@@ -120,9 +120,24 @@ def small_network(seed=0):
     )
 
 
-def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {
+            "optimizer": "muon",
+            "sam": 0.05,
+            "mixup": 1.0,
+            "alternating_flip": True,
+            "rotation": 10.0,
+            "brightness": 30.0,
+        },
+    ],
+    ids=["plain", "everything"],
+)
+def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path, monkeypatch, change):
     """Many short sessions by a clock that goes on by a second whenever it is read, about once a step of 55 an epoch."""
-    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, padding=2, cutout=8, label_smoothing=0.1)
+    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, padding=2, cutout=8, label_smoothing=0.1, **change)
     options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50}
     whole = fit_cifar10(small_network(), recipe, run_dir=tmp_path / "whole", **options)
     ticks = itertools.count()

@@ -1,5 +1,7 @@
 """Learning rates against their formulas and the check values of the paper's schedule."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -32,11 +34,67 @@ def test_warm_up_replaces_the_first_steps():
     assert float(none(0)) == float(plain(0))
 
 
-def test_serialisation():
-    warm = schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7)
-    config = keras.saving.serialize_keras_object(warm)
+def test_piecewise_by_epoch():
+    piecewise = schedules.PiecewiseByEpoch((2, 3, 5.5), (0.1, 0.05, 0.01, 0.002), steps_per_epoch=4)
+    found = [float(piecewise(step)) for step in range(30)]
+    np.testing.assert_allclose(found, [0.1] * 8 + [0.05] * 4 + [0.01] * 10 + [0.002] * 8, rtol=1e-6)
+    assert float(schedules.PiecewiseByEpoch((), (0.3,), 7)(100)) == pytest.approx(0.3)
+
+
+def test_triangular():
+    total = 39
+    triangular = schedules.Triangular(0.5, total)
+    expected = 0.5 * np.interp(np.arange(total + 5), [0, 0.23 * total, total], [0.2, 1, 0.07])
+    np.testing.assert_allclose([float(triangular(step)) for step in range(total + 5)], expected, rtol=1e-5)
+    other = schedules.Triangular(2.0, 10, peak=0.5, start=0.0, end=1.0)
+    np.testing.assert_allclose([float(other(step)) for step in (0, 2, 5, 9)], [0, 0.8, 2, 2], rtol=1e-6)
+
+
+def test_cosine_decay_is_that_of_keras():
+    assert schedules.CosineDecay is keras.optimizers.schedules.CosineDecay
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.TanhDecay(0.3, 50, -5.0, 2.0),
+        schedules.PiecewiseByEpoch((2, 6), (0.1, 0.05, 0.01), 5),
+        schedules.Triangular(0.3, 50, 0.3, 0.1, 0.05),
+        schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7),
+    ],
+)
+def test_serialisation(schedule):
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(schedule)))
     again = keras.saving.deserialize_keras_object(config)
-    assert [float(again(i)) for i in range(0, 60, 7)] == [float(warm(i)) for i in range(0, 60, 7)]
+    assert [float(again(i)) for i in range(0, 60, 7)] == [float(schedule(i)) for i in range(0, 60, 7)]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: schedules.TanhDecay(-0.1, 10), "initial_learning_rate must be 0 or more, not -0.1"),
+        (lambda: schedules.TanhDecay(0.1, 0), "decay_steps must be positive, not 0"),
+        (lambda: schedules.TanhDecay(0.1, 10, 3, -6), "lower must be below upper, not 3"),
+        (
+            lambda: schedules.PiecewiseByEpoch((2, 2), (1, 2, 3), 5),
+            r"boundaries must be positive and rise, not \(2, 2\)",
+        ),
+        (
+            lambda: schedules.PiecewiseByEpoch((2, 3), (1, 2), 5),
+            r"rates must be one more .* 2 boundaries, not \(1, 2\)",
+        ),
+        (lambda: schedules.PiecewiseByEpoch((2,), (1, -2), 5), "rates must be 0 or more, not -2"),
+        (lambda: schedules.PiecewiseByEpoch((2,), (1, 2), 0), "steps_per_epoch must be positive, not 0"),
+        (lambda: schedules.Triangular(-1, 10), "peak_learning_rate must be 0 or more, not -1"),
+        (lambda: schedules.Triangular(1, 0), "total_steps must be positive, not 0"),
+        (lambda: schedules.Triangular(1, 10, peak=1), r"peak must be in \(0, 1\), not 1"),
+        (lambda: schedules.Triangular(1, 10, end=-0.1), "end must be 0 or more, not -0.1"),
+        (lambda: schedules.WarmUp(schedules.TanhDecay(0.1, 10), -1), "warmup_steps must be 0 or more, not -1"),
+    ],
+)
+def test_bad_values_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_the_rate_of_a_recipe():
@@ -49,3 +107,20 @@ def test_the_rate_of_a_recipe():
     assert float(tanh(33)) == pytest.approx(0.1 * (1 - np.tanh(-6 + 9 * 33 / 50)), abs=1e-6)
     short = learning_rate(Recipe(epochs=2, learning_rate=0.2, warmup_epochs=2.0), steps=8)
     assert float(short(3)) == pytest.approx(0.2)  # the warm-up takes at most a quarter
+
+
+def test_the_piecewise_and_the_triangular_rate_of_a_recipe():
+    recipe = Recipe(
+        epochs=10,
+        learning_rate=0.2,
+        warmup_epochs=1.0,
+        schedule="piecewise",
+        rate_epochs=(4, 8),
+        rate_factors=(0.5, 0.1),
+    )
+    piecewise = learning_rate(recipe, steps=5)
+    found = [float(piecewise(step)) for step in range(50)]
+    np.testing.assert_allclose(found, [0.04, 0.08, 0.12, 0.16] + [0.2] * 16 + [0.1] * 20 + [0.02] * 10, rtol=1e-6)
+    triangular = learning_rate(Recipe(epochs=10, learning_rate=0.2, warmup_epochs=2.0, schedule="triangular"), steps=5)
+    expected = 0.2 * np.interp(np.arange(50), [0, 0.23 * 50, 50], [0.2, 1, 0.07])
+    np.testing.assert_allclose([float(triangular(step)) for step in range(50)], expected, rtol=1e-5)

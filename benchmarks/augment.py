@@ -1,0 +1,130 @@
+"""What augmentation costs: training steps of a network without and with it, and each layer alone.
+
+    KERAS_BACKEND=jax python benchmarks/augment.py --network resnet18 --batch 128 --steps 20 --json augment.json
+
+Steps (forward, backward, SGD; bfloat16 where the hardware has it) without and with augmentation take turns, so that
+whatever else the machine does falls on all alike. The added share is the median over the rounds. Where a step takes
+seconds and the machine is shared, the layers alone divided by the step are the sharper figure; it is shown too.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cifar_zoo import create_model, layers
+from cifar_zoo.environment import describe_environment
+from cifar_zoo.training.optimizers import SGD
+from cifar_zoo.training.precision import computing_in, hardware_precision
+from cifar_zoo.training.trainer import Trainer, TrainingMode
+
+LAYERS = {
+    "RandomCrop": lambda: layers.RandomCrop(32, 32, padding=4),
+    "RandomFlip": lambda: layers.RandomFlip(),
+    "AlternatingFlip": lambda: layers.AlternatingFlip(steps_per_epoch=390),
+    "RandomAffine": lambda: layers.RandomAffine(rotation=15, shift=0.1, shear=0.1, zoom=0.1),
+    "Cutout": lambda: layers.Cutout(16),
+    "RandomBrightness": lambda: layers.RandomBrightness(63),
+    "RandomContrast": lambda: layers.RandomContrast(0.2, 1.8),
+    "TrivialAugmentWide": lambda: layers.TrivialAugmentWide(),
+}
+VARIANTS = {
+    "none": [],
+    "standard": ["RandomCrop", "RandomFlip", "RandomAffine", "Cutout"],
+    "trivial": ["RandomCrop", "RandomFlip", "TrivialAugmentWide"],
+}
+
+
+def timed(function):
+    """Wall and CPU seconds of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def take_turns(functions, rounds):
+    """Seconds of each function by round: an array (functions, rounds, 2) of wall and CPU time."""
+    for function in functions:
+        function()
+        function()  # the first call compiles, and the second may do so again
+    return np.array([[timed(function) for function in functions] for _ in range(rounds)]).swapaxes(0, 1)
+
+
+def layers_alone(pictures, rounds):
+    """Milliseconds of each layer, less those of a compiled call that does nothing."""
+
+    def compiled(layer):
+        model = TrainingMode(layer)
+        model.compile()
+        return lambda: model.predict_on_batch(pictures)
+
+    made = [keras.layers.Dropout(0, dtype="uint8"), *(make() for make in LAYERS.values())]
+    medians = 1e3 * np.median(take_turns([compiled(layer) for layer in made], rounds), axis=1)
+    own = (medians[1:] - medians[0]).tolist()
+    return {name: {"wall_ms": wall, "cpu_ms": cpu} for name, (wall, cpu) in zip(LAYERS, own, strict=True)}
+
+
+def training_steps(network, pictures, labels, rounds, alone):
+    """Milliseconds and pictures per second of a step of each variant, and the share that its augmentation adds."""
+    model = create_model(network)
+    with computing_in(model, hardware_precision()):
+        steps = []
+        for names in VARIANTS.values():
+            trainer = Trainer(model, [LAYERS[name]() for name in names], 0.0, pictures[:8])
+            trainer.compile(SGD(1e-3, l2=5e-4))
+            steps.append(lambda trainer=trainer: trainer.train_on_batch(pictures, labels))
+        seconds = take_turns(steps, rounds)
+    results = {}
+    for (variant, names), own in zip(VARIANTS.items(), seconds, strict=True):
+        wall, cpu = np.median(own, axis=0)
+        added_wall, added_cpu = 100 * np.median(own / seconds[0] - 1, axis=0)
+        results[variant] = {
+            "pictures_per_second": len(pictures) / wall,
+            "wall_ms": 1e3 * wall,
+            "cpu_ms": 1e3 * cpu,
+            "added_wall_percent": added_wall,
+            "added_cpu_percent": added_cpu,
+            "layers_alone_percent": 0.1 * sum(alone[name]["wall_ms"] for name in names) / np.median(seconds[0, :, 0]),
+        }
+    return results
+
+
+def show(title, table):
+    """Print a table."""
+    columns = list(next(iter(table.values())))
+    print(f"{title:<20s}" + "".join(f"{column:>22s}" for column in columns))
+    for name, row in table.items():
+        print(f"{name:<20s}" + "".join(f"{row[column]:22.2f}" for column in columns))
+
+
+def main():
+    """Measure and print, and write what was measured where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet18", help="a registered name, or none for the layers alone")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each variant")
+    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    arguments = parser.parse_args()
+
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (arguments.batch, 32, 32, 3), dtype="uint8")
+    labels = random.integers(0, 10, arguments.batch, dtype="uint8")
+    environment = describe_environment()
+    print(json.dumps(environment))
+    alone = layers_alone(pictures, rounds=50)
+    show(f"batch of {arguments.batch}", alone)
+    report = {**environment, "batch": arguments.batch, "layers": alone}
+    if arguments.network != "none":
+        steps = training_steps(arguments.network, pictures, labels, arguments.steps, alone)
+        print()
+        show(arguments.network, steps)
+        report |= {"network": arguments.network, "precision": hardware_precision(), "steps": steps}
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

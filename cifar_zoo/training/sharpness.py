@@ -1,0 +1,121 @@
+"""Sharpness-aware minimisation, as another step of the Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+from keras import ops
+
+from cifar_zoo.training.trainer import Trainer
+
+
+class SharpnessAwareTrainer(Trainer):
+    """A Trainer that steps by the gradient at the steepest point nearby: SAM (Foret et al. 2021, arXiv:2010.01412).
+
+    Each step takes two passes over the same augmented pictures with the same dropout. Loss, accuracy and batch-norm
+    statistics are those of the first one.
+
+    Args:
+        *arguments, **options: those of `Trainer`.
+        rho: distance of the point.
+        adaptive: whether the distance of each weight in a kernel counts in proportion to its size: ASAM (Kwon et al.
+            2021, arXiv:2102.11600).
+    """
+
+    def __init__(self, *arguments: Any, rho: float, adaptive: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.rho = rho
+        self.adaptive = adaptive
+
+    def train_step(self, *arguments):
+        return getattr(self, f"_{keras.backend.backend()}_step")(*arguments)
+
+    def _tensorflow_step(self, data):
+        import tensorflow as tf
+
+        def gradients(x, y):
+            with tf.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(x, y, y_pred)
+            zero = tf.UnconnectedGradients.ZERO
+            return y_pred, loss, tape.gradient(loss, self.trainable_variables, unconnected_gradients=zero)
+
+        return self._step(data, gradients)
+
+    def _torch_step(self, data):
+        import torch
+
+        def gradients(x, y):
+            with torch.enable_grad():
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(x, y, y_pred)
+                weights = [variable.value for variable in self.trainable_variables]
+                return y_pred, loss, torch.autograd.grad(loss, weights, materialize_grads=True)
+
+        with torch.no_grad():
+            # Dropout without a seed draws from PyTorch's own generators: they are to give the same again.
+            return self._step(data, gradients, first=torch.random.fork_rng())
+
+    def _step(self, data: Any, gradients: Callable, first: AbstractContextManager | None = None):
+        """A step on backends whose variables hold their values."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        weights, others = self.trainable_variables, self.non_trainable_variables
+        start, before = _values(weights), _values(others)
+        with first or nullcontext():
+            y_pred, loss, slope = gradients(x, y)
+        after = _values(others)
+        _assign(weights, climb(start, slope, self.rho, self.adaptive))
+        _assign(others, before)
+        _, _, slope = gradients(x, y)
+        _assign(weights, start)
+        _assign(others, after)
+        self.optimizer.apply(slope, weights)
+        return self._measure(x, y, y_pred, loss)
+
+    def _jax_step(self, state, data):
+        import jax
+
+        weights, others, optimizer, metrics = state
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+
+        def loss_at(weights):
+            y_pred, after = self.stateless_call(weights, others, x, training=True)
+            return self.compute_loss(x, y, y_pred), (y_pred, after)
+
+        gradients = jax.value_and_grad(loss_at, has_aux=True)
+        (loss, (y_pred, after)), slope = gradients(weights)
+        _, slope = gradients(climb(weights, slope, self.rho, self.adaptive))
+        weights, optimizer = self.optimizer.stateless_apply(optimizer, slope, weights)
+        with keras.StatelessScope(list(zip(self.metrics_variables, metrics, strict=True))) as scope:
+            logs = self._measure(x, y, y_pred, loss)
+        metrics = [scope.get_current_value(variable) for variable in self.metrics_variables]
+        return logs, (weights, after, optimizer, metrics)
+
+    def _measure(self, x, y, y_pred, loss):
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+        return self.compute_metrics(x, y, y_pred)
+
+
+def climb(weights: list, gradients: list, rho: float, adaptive: bool) -> list:
+    """The point at the distance rho from the weights where the loss is largest, to first order."""
+    # ASAM measures the distance in units of the weights; biases and batch norm count as they are.
+    units = [ops.abs(weight) + 0.01 if adaptive and len(weight.shape) > 1 else 1.0 for weight in weights]
+    scaled = [unit * gradient for unit, gradient in zip(units, gradients, strict=True)]
+    norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in scaled)) + 1e-12
+    return [
+        weight + rho / norm * unit * gradient for weight, unit, gradient in zip(weights, units, scaled, strict=True)
+    ]
+
+
+def _values(variables: list[keras.Variable]) -> list:
+    return [ops.copy(variable) for variable in variables]
+
+
+def _assign(variables: list[keras.Variable], values: list) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
