@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -16,6 +17,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.name != "test_backends.py")  # as long as all others together: at once
     if not config.getoption("--full"):
         for item in items:
             if "full" in item.keywords:

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradients
 from keras import ops
-from test_grouped_conv2d import value_and_gradients
 
 from cifar_zoo import layers
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradients
 from keras import ops
 
 from cifar_zoo import layers
@@ -30,49 +31,6 @@ def way(request, monkeypatch):
     """Both ways on every backend, whichever it would take here."""
     monkeypatch.setattr(grouped_conv2d, "_native_is_fast", lambda: request.param == "native")
     return request.param
-
-
-def value_and_gradients(layer, inputs, cotangent):
-    """The outputs in training, and the gradients of `sum(outputs * cotangent)`, in float32.
-
-    The gradients are with respect to each of the list of inputs, then each trainable variable.
-    """
-    training = {"training": True} if "training" in layer.call.__code__.co_varnames else {}
-    variables = layer.trainable_variables
-
-    def total(outputs):
-        return ops.sum(ops.cast(outputs, "float32") * ops.convert_to_tensor(cotangent))
-
-    def call(tensors):
-        return layer(tensors if len(tensors) > 1 else tensors[0], **training)
-
-    tensors = [ops.convert_to_tensor(x) for x in inputs]
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            outputs = call(tensors)
-            scalar = total(outputs)
-        gradients = tape.gradient(scalar, [*tensors, *(variable.value for variable in variables)])
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        def function(tensors, values):
-            rest = [variable.value for variable in layer.non_trainable_variables]
-            inputs = tensors if len(tensors) > 1 else tensors[0]
-            outputs, _ = layer.stateless_call(values, rest, inputs, **training)
-            return total(outputs), outputs
-
-        values = [variable.value for variable in variables]
-        (by_input, by_variable), outputs = jax.grad(function, (0, 1), has_aux=True)(tensors, values)
-        gradients = [*by_input, *by_variable]
-    else:
-        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
-        outputs = call(tensors)
-        total(outputs).backward()
-        gradients = [tensor.grad for tensor in (*tensors, *(variable.value for variable in variables))]
-    return [ops.convert_to_numpy(ops.cast(ops.stop_gradient(x), "float32")) for x in (outputs, *gradients)]
 
 
 def conv2d_of_torch(x, kernel, bias, cotangent, groups, strides, dilation, padding):

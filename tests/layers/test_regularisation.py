@@ -6,6 +6,7 @@ Bounds on frequencies are those that a right layer passes with all but 1 in 1000
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradients
 from keras import ops
 from scipy import stats
 
@@ -43,40 +44,8 @@ def assert_share(hits, probability):
     assert abs(np.mean(hits) - probability) < 3.3 * np.sqrt(probability * (1 - probability) / len(hits))
 
 
-def value_and_gradients(layer, *inputs):
-    """The result in training and the gradients of its sum with respect to each input."""
-
-    def call(tensors):
-        return tensors[0] if len(tensors) == 1 else list(tensors)
-
-    tensors = tuple(ops.convert_to_tensor(x) for x in inputs)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            result = layer(call(tensors), training=True)
-        gradients = tape.gradient(result, tensors)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        def total(tensors):
-            state = [variable.value for variable in layer.non_trainable_variables]
-            result, _ = layer.stateless_call([], state, call(tensors), training=True)
-            return result.sum(), result
-
-        layer.build(call([x.shape for x in inputs]))
-        gradients, result = jax.grad(total, has_aux=True)(tensors)
-    else:
-        tensors = tuple(tensor.detach().requires_grad_() for tensor in tensors)
-        result = layer(call(tensors), training=True)
-        result.sum().backward()
-        gradients = [tensor.grad for tensor in tensors]
-    return ops.convert_to_numpy(result), *map(ops.convert_to_numpy, gradients)
-
-
 def test_shake_shake_draws_a_share_for_each_picture_forward_and_another_one_back():
-    result, left, right = value_and_gradients(layers.ShakeShake(seed=0), branch(1.0), branch(0.0))
+    result, left, right = value_and_gradients(layers.ShakeShake(seed=0), [branch(1.0), branch(0.0)])
     alpha, beta = assert_one_a_picture(result), assert_one_a_picture(left)
     np.testing.assert_allclose(right, 1 - left, atol=1e-6)
     assert_uniform(alpha, 0, 1)
@@ -95,7 +64,7 @@ def test_shake_shake_is_a_convex_combination():
 
 def test_shake_drop_scales_by_alpha_forward_and_by_beta_back_where_the_gate_is_closed():
     layer = layers.ShakeDrop(keep_probability=0.6, alpha=(-1, 0.5), beta=(0.25, 0.75), seed=1)
-    result, gradient = value_and_gradients(layer, branch())
+    result, gradient = value_and_gradients(layer, [branch()])
     forward, backward = assert_one_a_picture(result), assert_one_a_picture(gradient)
     kept = forward == 1
     np.testing.assert_array_equal(kept, backward == 1)
@@ -131,7 +100,7 @@ def test_a_branch_that_is_always_kept_is_not_touched(kind):
 
 def test_stochastic_depth_keeps_or_drops_the_branch_of_each_picture():
     layer = layers.StochasticDepth(keep_probability=0.7, seed=0)
-    result, gradient = value_and_gradients(layer, branch(3.0))
+    result, gradient = value_and_gradients(layer, [branch(3.0)])
     kept = assert_one_a_picture(result)
     assert set(kept) == {0, 3}
     assert_share(kept == 3, 0.7)
@@ -208,7 +177,7 @@ def test_inference_takes_the_mean_of_all_paths(column):
 
 def test_dropped_paths_get_no_gradient():
     layer = layers.FractalJoin(drop_probability=0.5, seed=3)
-    result, left, right = value_and_gradients(layer, branch(1.0, 200), branch(10.0, 200))
+    result, left, right = value_and_gradients(layer, [branch(1.0, 200), branch(10.0, 200)])
     np.testing.assert_allclose(result, left + 10 * right, rtol=1e-6)
     np.testing.assert_allclose(left + right, 1, rtol=1e-6)
     assert set(assert_one_a_picture(left)) == {0, 0.5, 1}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import cifar_zoo
+from cifar_zoo.training.precision import flat_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in cifar_zoo.list_models() if cifar_zoo.model_info(name).params < 12_000_000]
@@ -31,9 +32,13 @@ def logits(tmp_path_factory):
     for name in NAMES:
         model = cifar_zoo.create_model(name)
         random = np.random.default_rng(1)
-        for weight in model.weights:  # batch-norm statistics and biases other than at the start
+        for weight in model.weights:  # biases and batch norm other than at the start
             if len(weight.shape) == 1:
                 weight.assign(keras.ops.convert_to_numpy(weight) + random.uniform(0, 0.2, weight.shape))
+        for layer in flat_layers(model):  # batch-norm statistics of real size, as after a training
+            if hasattr(layer, "moving_mean"):
+                layer.momentum = 0.0
+        model(random.integers(0, 256, (32, *model.input_shape[1:]), dtype="uint8"), training=True)
         model.save_weights(folder / f"{name}.weights.h5")
     for backend in ("tensorflow", "jax", "torch"):
         if importlib.util.find_spec(backend):
