@@ -79,21 +79,20 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
     # A network with other options takes over the trunk of one that the weights fit.
     source = build(classes=classes) if classes else build(include_top=False)
     load_weights(source, path)
-    pairs = []
     new_classifier = model.output_shape[-1] != classes
-    for layer in model.layers:
-        if not layer.weights or (new_classifier and layer.name.startswith("classifier")):
-            continue
-        values = source.get_layer(layer.name).get_weights()
-        needed = [tuple(weight.shape) for weight in layer.weights]
-        if [value.shape for value in values] != needed:
+    taken = [
+        layer
+        for layer in model.layers
+        if layer.weights and not (new_classifier and layer.name.startswith("classifier"))
+    ]
+    for layer in taken:
+        found, needed = ([tuple(w.shape) for w in owner.weights] for owner in (source.get_layer(layer.name), layer))
+        if found != needed:
             raise CifarZooError(
-                f"{registered}: layer {layer.name} needs {needed}, and the weights {str(weights)!r} have "
-                f"{[value.shape for value in values]}: they are for {source.input_shape[1:]} pictures; "
-                "use that input_shape, or include_top=False"
+                f"{registered}: layer {layer.name} needs {needed}, and the weights {str(weights)!r} have {found}: they "
+                f"are for {source.input_shape[1:]} pictures; use that input_shape, or include_top=False"
             )
-        pairs.append((layer, values))
-    for layer, values in pairs:
-        layer.set_weights(values)
+    for layer in taken:
+        layer.set_weights(source.get_layer(layer.name).get_weights())
     if new_classifier and any(layer.name == "classifier" for layer in model.layers):
         _log.warning("%s: the trunk has the weights %r; the classifier is new", registered, str(weights))
