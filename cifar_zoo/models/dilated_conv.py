@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.preact_resnet import bn_act
 from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 
@@ -22,20 +22,14 @@ def conv(x, filters: int, size: int, dilation: int, name: str):
     )(x)
 
 
-def bn_relu(x, name: str):
-    """Batch norm and ReLU."""
-    x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
-
-
 def block(x, filters: int, name: str):
     """3x3 convolutions with holes of rate 1, 2 and 3, which leave no gaps between them, beside a 1x1 shortcut."""
     shortcut = conv(x, filters, 1, 1, f"{name}_shortcut")
-    x = bn_relu(conv(x, filters, 3, 1, f"{name}_1"), f"{name}_1")
-    x = bn_relu(conv(x, filters, 3, 2, f"{name}_2"), f"{name}_2")
+    x = bn_act(conv(x, filters, 3, 1, f"{name}_1"), f"{name}_1")
+    x = bn_act(conv(x, filters, 3, 2, f"{name}_2"), f"{name}_2")
     x = conv(x, filters, 3, 3, f"{name}_3")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
-    return bn_relu(x, name)
+    return bn_act(x, name)
 
 
 def trunk(x):

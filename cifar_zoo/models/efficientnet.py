@@ -8,6 +8,8 @@ from typing import Unpack
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, pooled_head, stage
+from cifar_zoo.models.mobilenet_v3 import batch_norm
+from cifar_zoo.models.preact_resnet import bn_act
 from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 STAGES = (  # width, kernel, expansion, blocks, stride
@@ -25,12 +27,6 @@ COUNT = sum(blocks for _, _, _, blocks, _ in STAGES)
 def fan_out():
     """The paper's initialiser: normal, of variance 2 / fan-out."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-
-
-def batch_norm(x, name: str, swish: bool = True):
-    """Batch norm, and swish where wanted."""
-    x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.Activation("swish", name=f"{name}_swish")(x) if swish else x
 
 
 def conv(x, filters: int, size: int, name: str):
@@ -52,10 +48,10 @@ def mbconv(x, width: int, kernel: int, expansion: int, stride: int, keep_probabi
     channels = x.shape[-1]
     y = x
     if expansion > 1:
-        y = batch_norm(conv(y, expansion * channels, 1, f"{name}_expand"), f"{name}_expand")
-    y = batch_norm(depthwise(y, kernel, stride, f"{name}_depthwise"), f"{name}_depthwise")
+        y = bn_act(conv(y, expansion * channels, 1, f"{name}_expand"), f"{name}_expand", "swish")
+    y = bn_act(depthwise(y, kernel, stride, f"{name}_depthwise"), f"{name}_depthwise", "swish")
     y = zoo_layers.SqueezeExcite(units=channels // 4, activation="swish", name=f"{name}_se")(y)
-    y = batch_norm(conv(y, width, 1, f"{name}_project"), f"{name}_project", swish=False)
+    y = batch_norm(conv(y, width, 1, f"{name}_project"), f"{name}_project")
     if stride > 1 or channels != width:
         return y
     y = zoo_layers.StochasticDepth(keep_probability, name=f"{name}_drop")(y)
@@ -64,7 +60,7 @@ def mbconv(x, width: int, kernel: int, expansion: int, stride: int, keep_probabi
 
 def trunk(x):
     """All but the classifier."""
-    x = batch_norm(conv(x, 32, 3, "stem"), "stem")
+    x = bn_act(conv(x, 32, 3, "stem"), "stem", "swish")
     block, number = 0, 1
     for width, kernel, expansion, blocks, stride in STAGES:
         if stride > 1:
@@ -74,7 +70,7 @@ def trunk(x):
             keep_probability = zoo_layers.linear_decay(block, COUNT, last=0.8)
             block += 1
             x = mbconv(x, width, kernel, expansion, 1 if repeat else stride, keep_probability, f"block{block}")
-    return stage(batch_norm(conv(x, 1280, 1, "final"), "final"), number)
+    return stage(bn_act(conv(x, 1280, 1, "final"), "final", "swish"), number)
 
 
 @register(

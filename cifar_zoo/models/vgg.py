@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.preact_resnet import bn_act
 from cifar_zoo.registry import CNN_MODELS, Options, Row, register
-
-
-def bn_relu(x, name: str):
-    """Batch norm and ReLU."""
-    x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def trunk(x):
@@ -23,7 +17,7 @@ def trunk(x):
             x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
         for unit in range(1, units + 1):
             name = f"stage{number}_{unit}"
-            x = bn_relu(layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x), name)
+            x = bn_act(layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x), name)
         x = stage(x, number)
     return x
 
@@ -33,7 +27,7 @@ def head(x, classes: int):
     x = layers.MaxPooling2D(2, name="head_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for number in (1, 2):
-        x = bn_relu(layers.Dense(4096, name=f"dense{number}")(x), f"dense{number}")
+        x = bn_act(layers.Dense(4096, name=f"dense{number}")(x), f"dense{number}")
         x = layers.Dropout(0.5, name=f"dense{number}_dropout")(x)
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
