@@ -17,8 +17,9 @@ import numpy as np
 
 from cifar_zoo import create_model, layers
 from cifar_zoo.environment import describe_environment
+from cifar_zoo.training.network import computing_in
 from cifar_zoo.training.optimizers import SGD
-from cifar_zoo.training.precision import computing_in, hardware_precision
+from cifar_zoo.training.precision import hardware_precision
 from cifar_zoo.training.trainer import Trainer, TrainingMode
 
 LAYERS = {

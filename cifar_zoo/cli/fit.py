@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from typing import Any
 
 import click
@@ -12,15 +14,28 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("name")
-@click.option("--recipe", default="zoo", show_default=True, help="Recipe to follow.")
-@click.option("--epochs", type=int, help="In place of the recipe's.")
+@click.option("--recipe", default="zoo", show_default=True, help="Recipe to follow; `cifar-zoo recipes` shows them.")
+@click.option("--epochs", type=int, help="In place of the recipe's, which is stretched.")
 @click.option("--batch-size", type=int, help="In place of the recipe's.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe; may repeat."
+)
 @click.option(
     "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
 )
 @click.option("--examples", type=int, help="Train on the first so many pictures only.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
-@click.option("--run-dir", type=click.Path(), help="Where the run is kept.  [default: runs/NAME-RECIPE-SEED]")
+@click.option(
+    "--seeds",
+    "--seed",
+    default="0",
+    show_default=True,
+    metavar="N[,N...]",
+    help="Of weights, order and augmentation; one run for each.",
+)
+@click.option(
+    "--run-dir",
+    help="Where the run is kept; for several seeds, with -SEED behind it.  [default: runs/NAME-RECIPE-SEED]",
+)
 @click.option("--precision", help="float32 or mixed_bfloat16.  [default: what the hardware has]")
 @click.option(
     "--holdout", default=0, show_default=True, help="Pictures kept out of the training and measured every epoch."
@@ -28,18 +43,64 @@ from cifar_zoo.cli.backend import load_backend
 @click.option("--max-minutes", type=float, help="Stop with a checkpoint when this time is nearly up.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
-def fit(name: str, as_json: bool, **options: Any) -> None:
+def fit(
+    name: str,
+    recipe: str,
+    settings: tuple[str, ...],
+    seeds: str,
+    run_dir: str | None,
+    max_minutes: float | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train NAME on CIFAR-10, or go on with a run.
 
     A run that was broken off goes on where it was when the same command is given again.
     """
-    from cifar_zoo.registry import model_info
+    from cifar_zoo.training.recipes import find_recipe
 
-    model_info(name)  # a wrong name is found out before the backend is loaded
+    started = time.monotonic()
+    own = find_recipe(recipe, name).with_settings(settings)  # what is wrong is found out before the backend is loaded
+    numbers = _numbers(seeds)
     load_backend(training=True)
+    import keras
+
     from cifar_zoo.training.fit import fit_cifar10
 
-    run = fit_cifar10(name, verbose=0 if as_json else "auto", **options)
+    runs = []
+    for seed in numbers:
+        keras.backend.clear_session()
+        runs.append(
+            fit_cifar10(
+                name,
+                own if settings else recipe,
+                seed=seed,
+                run_dir=f"{run_dir}-{seed}" if run_dir and len(numbers) > 1 else run_dir,
+                max_minutes=max_minutes and max_minutes - (time.monotonic() - started) / 60,
+                verbose=0 if as_json else "auto",
+                **options,
+            )
+        )
+        _tell(runs[-1], as_json)
+        if not runs[-1].finished:
+            return
+    if len(runs) > 1 and not as_json:
+        accuracies = [run.metrics["test_accuracy"] for run in runs]
+        mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
+        click.echo(f"test accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
+
+
+def _numbers(seeds: str) -> list[int]:
+    try:
+        numbers = [int(number) for number in seeds.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"seeds must be integers with commas between them, not {seeds!r}") from None
+    if len(set(numbers)) < len(numbers):
+        raise click.BadParameter(f"seeds must differ, not {seeds!r}")
+    return numbers
+
+
+def _tell(run: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
     elif run.finished:

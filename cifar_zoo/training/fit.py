@@ -21,16 +21,18 @@ from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.muon import Muon
+from cifar_zoo.training.network import computing_in, dropout_layers, dropping, flat_layers, hidden_dense_kernels
 from cifar_zoo.training.order import Order
-from cifar_zoo.training.precision import PRECISIONS, computing_in, flat_layers, hardware_precision
+from cifar_zoo.training.precision import PRECISIONS, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
-from cifar_zoo.training.recipe import Recipe, find_recipe
+from cifar_zoo.training.recipe import Recipe
+from cifar_zoo.training.recipes import find_recipe
 from cifar_zoo.training.run import Keeper, RunDirectory
-from cifar_zoo.training.schedules import CosineDecay, PiecewiseByEpoch, TanhDecay, Triangular, WarmUp
+from cifar_zoo.training.schedules import CosineDecay, PiecewiseByEpoch, Staircase, TanhDecay, Triangular, WarmUp
 from cifar_zoo.training.sgd import SGD
 from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import Trainer, TrainingMode
-from cifar_zoo.weights.files import load_weights, round_to_half, save_weights
+from cifar_zoo.weights.files import load_weights, round_to_half
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def fit_cifar10(
     Args:
         model: a registered name, or any functional or Sequential model from (batch, height, width, 3) pixels 0..255 to
             the logits or probabilities of ten classes. Pictures are cropped to its input size. It is trained in place.
-        recipe: a name from `RECIPES`, or a Recipe.
-        epochs, batch_size: in place of the recipe's.
+        recipe: the name of one ("zoo", "seed"; `cifar-zoo recipes` shows them), or a Recipe.
+        epochs: in place of the recipe's, which is stretched.
+        batch_size: in place of the recipe's.
         data: ((x_train, y_train), (x_test, y_test)), or a source for `load_cifar10`.
         examples: train on the first so many pictures only.
         seed: of the weights of a network given by name, of the order of the pictures and of all augmentation.
@@ -119,7 +122,7 @@ def fit_cifar10(
     keras.utils.set_random_seed(seed)
     if isinstance(model, str):
         model = model_info(model).build()
-    _check_network(model)
+    _check_network(model, recipe)
     centre_crop(x_train[:1], *model.input_shape[1:3])  # raises where the pictures are smaller than the input
 
     environment = describe_environment()
@@ -152,10 +155,10 @@ def fit_cifar10(
     else:
         trainer = Trainer(*parts)
     rate = learning_rate(recipe, order.steps)
-    trainer.compile(optimizer(recipe, rate, precision))
+    trainer.compile(optimizer(recipe, rate, precision, model))
     keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
     display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, rate, verbose)
-    with computing_in(model, precision):
+    with computing_in(model, precision), dropping(model, recipe.dropout), keeper.heeding_interrupts():
         trainer(x_train[:1])
         trainer.optimizer.build(trainer.trainable_variables)
         keeper.restore(trainer)
@@ -186,8 +189,7 @@ def fit_cifar10(
         "params": model.count_params(),
         **environment,
     }
-    save_weights(model, run.weights)
-    run.write_metrics(metrics)
+    run.finish(model, keeper.history, metrics)
     return Run(run.path, model, keeper.history, metrics, finished=True)
 
 
@@ -196,10 +198,10 @@ def _resolve_recipe(
 ) -> tuple[str, Recipe]:
     name = recipe if isinstance(recipe, str) else "custom"
     if isinstance(recipe, str):
-        info = model_info(model) if isinstance(model, str) else None
-        recipe = find_recipe(recipe, info.name, info.family) if info else find_recipe(recipe)
-    changes = {"epochs": epochs, "batch_size": batch_size}
-    return name, recipe.with_(**{field: value for field, value in changes.items() if value is not None})
+        recipe = find_recipe(recipe, model if isinstance(model, str) else None)
+    if batch_size is not None:
+        recipe = recipe.with_(batch_size=batch_size)
+    return name, recipe if epochs is None else recipe.for_epochs(epochs)
 
 
 def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> tuple[Split, Split | None]:
@@ -213,7 +215,7 @@ def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> 
     return (x[: examples or left], y[: examples or left]), held_out
 
 
-def _check_network(model: keras.Model) -> None:
+def _check_network(model: keras.Model, recipe: Recipe) -> None:
     taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
         raise CifarZooError(
@@ -224,30 +226,46 @@ def _check_network(model: keras.Model) -> None:
         raise CifarZooError(
             f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {taken[-1]} and gives {given[-1]}"
         )
+    if recipe.dropout is not None and not dropout_layers(model):
+        raise CifarZooError(f"recipe: {model.name} has no dropout layer; dropout must be None, not {recipe.dropout}")
+    if recipe.dense_l2 and not hidden_dense_kernels(model):
+        raise CifarZooError(
+            f"recipe: {model.name} has no hidden dense layer; dense_l2 must be 0, not {recipe.dense_l2}"
+        )
 
 
 def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of a recipe for so many steps an epoch."""
+    if recipe.staircase:
+        return Staircase(_schedule(recipe, 1), steps)
+    return _schedule(recipe, steps)
+
+
+def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     peak, total = recipe.learning_rate, recipe.epochs * steps
     if recipe.schedule == "triangular":
         return Triangular(peak, total)
     if recipe.schedule == "tanh":
         schedule = TanhDecay(peak, total)
-    elif recipe.schedule == "piecewise":
-        schedule = PiecewiseByEpoch(recipe.rate_epochs, [peak * part for part in (1.0, *recipe.rate_factors)], steps)
-    else:
+    elif recipe.schedule == "cosine":
         schedule = CosineDecay(peak, total)
-    return WarmUp(schedule, round(min(recipe.warmup_epochs, recipe.epochs / 4) * steps))
+    else:  # "piecewise", or "constant", which has one piece
+        schedule = PiecewiseByEpoch(recipe.rate_epochs, [peak * part for part in (1.0, *recipe.rate_factors)], steps)
+    return WarmUp(schedule, min(recipe.warmup_epochs, recipe.epochs / 4) * steps, recipe.warmup_start)
 
 
-def optimizer(recipe: Recipe, rate: Any, precision: str) -> SGD:
-    """The optimiser of a recipe, at a rate or schedule."""
+def optimizer(recipe: Recipe, rate: Any, precision: str, model: keras.Model) -> SGD:
+    """The optimiser of a recipe for a network, at a rate or schedule."""
+    l2: float | dict[str, float] = recipe.l2
+    if recipe.dense_l2:
+        l2 = {kernel.path: recipe.dense_l2 / math.prod(kernel.shape) for kernel in hidden_dense_kernels(model)}
     options = {
         "momentum": recipe.momentum,
         "nesterov": recipe.nesterov,
-        "l2": recipe.l2,
+        "l2": l2,
         "average_decay": recipe.average_decay,
         "global_clipnorm": recipe.clip_norm,
+        "clipnorm": recipe.clip_variable_norm,
     }
     if recipe.optimizer == "sgd":
         return SGD(rate, **options)

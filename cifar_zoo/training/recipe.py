@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
@@ -19,15 +20,23 @@ class Recipe:
         batch_size: pictures a step.
         learning_rate: rate at the peak.
         schedule: "cosine" (to zero), "tanh" (hyperbolic-tangent decay, arXiv:1806.01593), "piecewise" (constant between
-            `rate_epochs`) or "triangular" (up and down in lines, arXiv:2404.00498; it has a warm-up of its own).
+            `rate_epochs`), "constant", or "triangular" (up and down in lines, arXiv:2404.00498; it has a warm-up of its
+            own).
         rate_epochs, rate_factors: of "piecewise": from epoch `rate_epochs[i]` on, counted from 0, the rate is
             `rate_factors[i]` times the peak.
+        staircase: whether the rate changes between epochs only, not in every step.
         warmup_epochs: epochs of a linear rise at the start, at most a quarter of `epochs`.
+        warmup_start: None for a rise that begins with its first step's equal share, or the share of the peak with which
+            it begins.
         optimizer: "sgd", or "muon" for hidden kernels and SGD for all else.
         sgd_ratio: of "muon": the rate of what goes by SGD, in units of the rate.
         momentum, nesterov: of the optimizer.
         l2: the factor w of the papers' penalty w / 2 * sum(kernel ** 2); biases and batch norm are not penalised.
+        dense_l2: in its place, the factor w of a penalty w / 2 * mean(kernel ** 2) on each hidden dense layer; 0 for
+            none.
         clip_norm: None, or the largest norm of the whole gradient.
+        clip_variable_norm: None, or the largest norm of the gradient of each variable; not with `clip_norm`.
+        dropout: None for the network's own rates, or that of all its dropout layers.
         sam: distance of sharpness-aware minimisation (arXiv:2010.01412), which doubles the cost of a step; 0 for none.
         adaptive_sam: whether that distance counts in units of the weights (arXiv:2102.11600).
         padding: pixels around the picture before the random crop.
@@ -53,13 +62,18 @@ class Recipe:
     schedule: str = "cosine"
     rate_epochs: tuple[float, ...] = ()
     rate_factors: tuple[float, ...] = ()
+    staircase: bool = False
     warmup_epochs: float = 2.0
+    warmup_start: float | None = None
     optimizer: str = "sgd"
     sgd_ratio: float = 1.0
     momentum: float = 0.9
     nesterov: bool = True
     l2: float = 5e-4
+    dense_l2: float = 0.0
     clip_norm: float | None = None
+    clip_variable_norm: float | None = None
+    dropout: float | None = None
     sam: float = 0.0
     adaptive_sam: bool = False
     padding: int = 4
@@ -99,7 +113,7 @@ class Recipe:
         need("epochs", self.epochs > 0, "positive")
         need("batch_size", self.batch_size > 0, "positive")
         need("learning_rate", self.learning_rate > 0, "positive")
-        one_of("schedule", "cosine", "tanh", "piecewise", "triangular")
+        one_of("schedule", "cosine", "tanh", "piecewise", "constant", "triangular")
         rises = all(later > earlier for earlier, later in pairwise((0, *self.rate_epochs)))
         need("rate_epochs", rises, "positive epochs that rise")
         piecewise = self.schedule == "piecewise"
@@ -107,11 +121,18 @@ class Recipe:
         need("rate_factors", len(self.rate_factors) == len(self.rate_epochs), "as many as rate_epochs")
         need("rate_factors", all(factor >= 0 for factor in self.rate_factors), "0 or more")
         need("warmup_epochs", self.warmup_epochs >= 0, "0 or more")
+        need("warmup_start", self.warmup_start is None or 0 <= self.warmup_start <= 1, "None or in [0, 1]")
         one_of("optimizer", "sgd", "muon")
         need("sgd_ratio", self.sgd_ratio > 0, "positive")
         need("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         need("l2", self.l2 >= 0, "0 or more")
+        need("dense_l2", self.dense_l2 >= 0, "0 or more")
+        need("dense_l2", not (self.l2 and self.dense_l2), "0 where l2 is not")
         need("clip_norm", self.clip_norm is None or self.clip_norm > 0, "None or positive")
+        clip = self.clip_variable_norm
+        need("clip_variable_norm", clip is None or clip > 0, "None or positive")
+        need("clip_variable_norm", clip is None or self.clip_norm is None, "None where clip_norm is not")
+        need("dropout", self.dropout is None or 0 <= self.dropout < 1, "None or in [0, 1)")
         need("sam", self.sam >= 0, "0 or more")
         need("adaptive_sam", self.sam > 0 or not self.adaptive_sam, "False where sam is 0")
         need("padding", self.padding >= 0, "0 or more")
@@ -134,6 +155,25 @@ class Recipe:
                 raise CifarZooError(f"a recipe has no field {name!r}; {hint}")
         return replace(self, **changes)
 
+    def with_settings(self, settings: Iterable[str]) -> Recipe:
+        """A copy with some fields changed by texts: "epochs=30", "flip=false", "clip_norm=none", "rate_epochs=9,12".
+
+        Raises CifarZooError for a field that does not exist, or a value that is not of its type.
+        """
+        changes: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals:
+                raise CifarZooError(f"a setting is written field=value, not {setting!r}")
+            changes[name] = _parse(text, _TYPES.get(name, ()))
+        return self.with_(**changes)
+
+    def for_epochs(self, epochs: int) -> Recipe:
+        """The same recipe stretched to another number of epochs: the changes of the rate move with it."""
+        changed = self.with_(epochs=epochs)  # refuses what is no number of epochs
+        moved = tuple(epoch * epochs / self.epochs for epoch in self.rate_epochs)
+        return changed.with_(rate_epochs=moved) if epochs != self.epochs else changed
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON has them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
@@ -151,21 +191,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
     for field in fields(Recipe)
 }
 
-# recipe -> network, or family of networks, or "" for all others
-RECIPES: dict[str, dict[str, Recipe]] = {
-    "zoo": {
-        "": Recipe(),
-        # Without batch norm the gradient is clipped, which lets the rate be high. Chosen with squeeze1 in runs of eight
-        # epochs: on 5,000 held-out pictures the rates 0.05, 0.1, 0.2 and clipping at 1 gave 65.7, 70.3 and 73.2 %.
-        "sandbox": Recipe(epochs=150, learning_rate=0.15, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0, padding=0),
-        "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
-    },
-}
 
-
-def find_recipe(name: str, network: str = "", family: str = "") -> Recipe:
-    """The recipe of that name for a network: its own, else its family's, else the common one."""
-    if name not in RECIPES:
-        raise CifarZooError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
-    table = RECIPES[name]
-    return table.get(network) or table.get(family) or table[""]
+def _parse(text: str, types: tuple[type, ...]) -> Any:
+    """What a text means for a field of these types; the text itself where it means none of them."""
+    if text.lower() == "none" and type(None) in types:
+        return None
+    if bool in types:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if tuple in types:
+        return tuple(_parse(part, (int, float)) for part in text.split(",") if part)
+    for number in (int, float):
+        if number in types:
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    return text

@@ -153,15 +153,17 @@ class Triangular(keras.optimizers.schedules.LearningRateSchedule):
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise in front of any schedule.
 
-    Step i of the warm-up has the fraction `(i + 1) / warmup_steps` of the schedule's first rate. The schedule itself is
-    not shifted: the warm-up replaces its first steps.
+    Step i of the warm-up has the fraction `(i + 1) / warmup_steps` of the schedule's first rate, or, with a start, the
+    fraction `start + (1 - start) * i / warmup_steps`. The schedule itself is not shifted: the warm-up replaces its
+    first steps.
 
     Args:
         schedule: a LearningRateSchedule.
         warmup_steps: number of steps of the rise; 0 for none.
+        start: None, or the fraction with which the rise begins, in [0, 1].
 
     Raises:
-        ValueError: for a negative number of steps.
+        ValueError: for a negative number of steps, or a start outside [0, 1].
 
     Example:
         >>> from cifar_zoo import schedules
@@ -170,26 +172,70 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         [0.025, 0.05, 0.075, 0.1, 0.05]
     """
 
-    def __init__(self, schedule, warmup_steps):
+    def __init__(self, schedule, warmup_steps, start=None):
         if not warmup_steps >= 0:
             raise ValueError(f"warmup_steps must be 0 or more, not {warmup_steps}")
+        if start is not None and not 0 <= start <= 1:
+            raise ValueError(f"start must be None or in [0, 1], not {start}")
         self.schedule = schedule
         self.warmup_steps = warmup_steps
+        self.start = start
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        rise = self.schedule(0) * (step + 1) / max(self.warmup_steps, 1)
+        length = self.warmup_steps or 1
+        part = (step + 1) / length if self.start is None else self.start + (1 - self.start) * step / length
+        rise = self.schedule(0) * ops.minimum(part, 1.0)  # a rise of less than one step has no more than the whole
         return ops.where(step < self.warmup_steps, rise, self.schedule(step))
 
     def get_config(self):
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "warmup_steps": self.warmup_steps,
+            "start": self.start,
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["warmup_steps"])
+        return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
+class Staircase(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of epochs in place of steps: the rate stays the same for a whole epoch.
+
+    Args:
+        schedule: a LearningRateSchedule whose steps are epochs.
+        steps_per_epoch: number of steps.
+
+    Raises:
+        ValueError: for no steps.
+
+    Example:
+        >>> from cifar_zoo import schedules
+        >>> rate = schedules.Staircase(schedules.TanhDecay(0.1, 100), steps_per_epoch=390)
+        >>> [round(float(rate(step)), 4) for step in (0, 50 * 390, 51 * 390 - 1)]
+        [0.1, 0.0953, 0.0953]
+    """
+
+    def __init__(self, schedule, steps_per_epoch):
+        if not steps_per_epoch > 0:
+            raise ValueError(f"steps_per_epoch must be positive, not {steps_per_epoch}")
+        self.schedule = schedule
+        self.steps_per_epoch = steps_per_epoch
+
+    def __call__(self, step):
+        return self.schedule(ops.floor_divide(step, self.steps_per_epoch))
+
+    def get_config(self):
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps_per_epoch": self.steps_per_epoch,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps_per_epoch"])
 
 
 def _check_rate(name, value):

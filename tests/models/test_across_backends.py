@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cifar_zoo
-from cifar_zoo.training.precision import flat_layers
+from cifar_zoo.training.network import flat_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in cifar_zoo.list_models() if cifar_zoo.model_info(name).params < 12_000_000]

@@ -11,7 +11,8 @@ from keras import ops
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.training.augment import augmentation, mixing
-from cifar_zoo.training.precision import computing_in, hardware_precision
+from cifar_zoo.training.network import computing_in
+from cifar_zoo.training.precision import hardware_precision
 from cifar_zoo.training.sgd import SGD
 from cifar_zoo.training.trainer import Trainer
 
@@ -108,6 +109,19 @@ def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, 
 def test_networks_for_something_else_are_refused(small_npz, tmp_path, options, message):
     with pytest.raises(CifarZooError, match=message):
         fit(small_npz, tmp_path, cifar_zoo.create_model("nin0", **options))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dropout": 0.1}, "nin0 has no dropout layer; dropout must be None, not 0.1"),
+        ({"l2": 0.0, "dense_l2": 500.0}, "nin0 has no hidden dense layer; dense_l2 must be 0, not 500.0"),
+    ],
+)
+def test_recipes_for_another_network_are_refused(small_npz, tmp_path, change, message):
+    with pytest.raises(CifarZooError, match=message):
+        fit(small_npz, tmp_path, recipe=SMALL.with_(**change))
     assert not (tmp_path / "run").exists()
 
 

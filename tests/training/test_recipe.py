@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifar_zoo import CifarZooError, Recipe
-from cifar_zoo.training.recipe import RECIPES, find_recipe
+from cifar_zoo.training.recipes import RECIPES, find_recipe
 
 
 def test_json_and_back():
@@ -33,10 +33,40 @@ def test_the_recipes_of_earlier_weights_can_be_read():
 
 
 def test_the_own_recipe_comes_before_the_family_and_the_common_one():
-    assert find_recipe("zoo", "resnet20", "resnet_cifar") == RECIPES["zoo"][""]
-    assert find_recipe("zoo", "squeeze1", "sandbox") == RECIPES["zoo"]["sandbox"]
+    assert find_recipe("zoo", "resnet20") == RECIPES["zoo"][""]
+    assert find_recipe("zoo", "squeeze1") == RECIPES["zoo"]["sandbox"]
     with pytest.raises(CifarZooError, match="no recipe 'seeds'; there are zoo"):
         find_recipe("seeds")
+    with pytest.raises(CifarZooError, match="no recipe 'seed' for networks of your own; there are zoo"):
+        find_recipe("seed")
+
+
+def test_settings_are_read_by_the_type_of_the_field():
+    texts = ["epochs=3", "l2=1e-3", "flip=False", "clip_norm=none", "average_decay=0.99", "schedule=piecewise"]
+    recipe = Recipe(clip_norm=1.0).with_settings([*texts, "rate_epochs=1,2.5", "rate_factors=0.2,0.04"])
+    assert recipe == Recipe(
+        epochs=3, l2=1e-3, flip=False, average_decay=0.99, schedule="piecewise", rate_epochs=(1, 2.5),
+        rate_factors=(0.2, 0.04),
+    )  # fmt: skip
+    plain = {name: ",".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in recipe.to_dict().items()}
+    assert Recipe().with_settings(f"{name}={text}" for name, text in plain.items()) == recipe
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("epochs=2.5", "epochs must be int, not '2.5'"),
+        ("flip=yes", "flip must be bool, not 'yes'"),
+        ("l2=none", "l2 must be float or int, not 'none'"),
+        ("clip_norm=big", "clip_norm must be float or int or None, not 'big'"),
+        ("cutuot=8", "no field 'cutuot'; did you mean 'cutout'"),
+        ("cutout", "a setting is written field=value, not 'cutout'"),
+        ("rate_epochs=a,b", "rate_epochs must be numbers"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, message):
+    with pytest.raises(CifarZooError, match=message):
+        Recipe().with_settings([setting])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +76,7 @@ def test_the_own_recipe_comes_before_the_family_and_the_common_one():
         ({"epochs": 1.5}, "epochs must be int, not 1.5"),
         ({"epochs": True}, "epochs must be int, not True"),
         ({"learning_rate": -1.0}, "learning_rate must be positive, not -1.0"),
-        ({"schedule": "linear"}, "schedule must be 'cosine' or 'tanh' or 'piecewise' or 'triangular', not 'linear'"),
+        ({"schedule": "linear"}, "schedule must be 'cosine' or .* or 'triangular', not 'linear'"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), not 1.0"),
         ({"average_decay": 1.0}, "average_decay must be None or in"),
         ({"clip_norm": "1"}, "clip_norm must be float or int or None, not '1'"),
@@ -61,6 +91,11 @@ def test_the_own_recipe_comes_before_the_family_and_the_common_one():
         ({"schedule": "piecewise", "rate_epochs": (3,), "rate_factors": (-1,)}, "rate_factors must be 0 or more"),
         ({"rate_epochs": ("3",)}, "rate_epochs must be numbers, not "),
         ({"rate_epochs": 3}, "rate_epochs must be tuple, not 3"),
+        ({"warmup_start": 2.0}, r"warmup_start must be None or in \[0, 1\], not 2.0"),
+        ({"dense_l2": 500.0}, "dense_l2 must be 0 where l2 is not, not 500.0"),
+        ({"clip_variable_norm": 0.0}, "clip_variable_norm must be None or positive, not 0.0"),
+        ({"clip_variable_norm": 2.0, "clip_norm": 1.0}, "clip_variable_norm must be None where clip_norm is not"),
+        ({"dropout": 1.0}, r"dropout must be None or in \[0, 1\), not 1.0"),
         ({"optimizer": "adam"}, "optimizer must be 'sgd' or 'muon', not 'adam'"),
         ({"sgd_ratio": 0}, "sgd_ratio must be positive, not 0"),
         ({"sam": -0.1}, "sam must be 0 or more, not -0.1"),

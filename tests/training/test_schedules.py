@@ -34,6 +34,20 @@ def test_warm_up_replaces_the_first_steps():
     assert float(none(0)) == float(plain(0))
 
 
+def test_warm_up_from_a_start():
+    plain = schedules.TanhDecay(0.05, 100)
+    warm = schedules.WarmUp(plain, 4, start=0.2)
+    np.testing.assert_allclose([float(warm(i)) for i in range(4)], [0.01, 0.02, 0.03, 0.04], rtol=1e-4)
+    assert float(warm(4)) == float(plain(4))
+    assert float(schedules.WarmUp(plain, 0.25)(0)) == float(plain(0))  # less than a step
+
+
+def test_staircase():
+    steps = schedules.Staircase(schedules.WarmUp(schedules.TanhDecay(0.1, 20), 3), 4)
+    by_epoch = schedules.WarmUp(schedules.TanhDecay(0.1, 20), 3)
+    assert [float(steps(step)) for step in range(40)] == [float(by_epoch(step // 4)) for step in range(40)]
+
+
 def test_piecewise_by_epoch():
     piecewise = schedules.PiecewiseByEpoch((2, 3, 5.5), (0.1, 0.05, 0.01, 0.002), steps_per_epoch=4)
     found = [float(piecewise(step)) for step in range(30)]
@@ -61,6 +75,8 @@ def test_cosine_decay_is_that_of_keras():
         schedules.PiecewiseByEpoch((2, 6), (0.1, 0.05, 0.01), 5),
         schedules.Triangular(0.3, 50, 0.3, 0.1, 0.05),
         schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7),
+        schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7, start=0.3),
+        schedules.Staircase(schedules.TanhDecay(0.3, 10), 5),
     ],
 )
 def test_serialisation(schedule):
@@ -90,6 +106,8 @@ def test_serialisation(schedule):
         (lambda: schedules.Triangular(1, 10, peak=1), r"peak must be in \(0, 1\), not 1"),
         (lambda: schedules.Triangular(1, 10, end=-0.1), "end must be 0 or more, not -0.1"),
         (lambda: schedules.WarmUp(schedules.TanhDecay(0.1, 10), -1), "warmup_steps must be 0 or more, not -1"),
+        (lambda: schedules.WarmUp(schedules.TanhDecay(0.1, 10), 1, 2.0), r"start must be None or in \[0, 1\], not 2.0"),
+        (lambda: schedules.Staircase(schedules.TanhDecay(0.1, 10), 0), "steps_per_epoch must be positive, not 0"),
     ],
 )
 def test_bad_values_are_refused(make, message):
