@@ -26,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
     }
     program = Path(sys.argv[0]).name.replace("__main__.py", "cifar-zoo")
     return {
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": without_paths([program, *sys.argv[1:]]),
         "backend": backend,
         "hardware": _hardware(backend),
         "versions": {
@@ -36,6 +36,18 @@ def describe_environment() -> dict[str, Any]:
         },
         "commit": _commit(),
     }
+
+
+def without_paths(words: list[str]) -> str:
+    """A command without the options that only say where files lie on the machine of the one who gave it."""
+    options = ("--run-dir", "--runs", "--data")
+    kept, given = [], iter(words)
+    for word in given:
+        if word in options:
+            next(given, None)
+        elif not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def _version(package: str) -> str:

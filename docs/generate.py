@@ -1,47 +1,67 @@
-"""Write the tables of README.md and docs/ from the register, the manifest and the docstrings.
+"""Write the tables and plots of README.md, docs/ and results/ from the register, the results and the docstrings.
 
 python docs/generate.py
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import inspect
+import io
+import json
 import re
+from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 
 import cifar_zoo
 from cifar_zoo.evaluation.inspection import layer_table
+from cifar_zoo.evaluation.results import Line, Result, read_results, table
 from cifar_zoo.files import write_whole
 from cifar_zoo.registry import ModelInfo
-from cifar_zoo.weights.manifest import best, read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
+PLOTS = ROOT / "docs" / "plots"
+
+
+@cache
+def results() -> list[Result]:
+    """All results of the repository that trained on the whole training set."""
+    return [result for result in read_results(ROOT / "results").values() if result.examples == 50_000]
+
+
+@cache
+def lines() -> list[Line]:
+    """The table of results."""
+    return table(results())
 
 
 def networks() -> str:
     """The table of the README: what there is, and how good it is."""
-    rows = ["| network | parameters | input | test accuracy | |", "| --- | ---: | --- | ---: | --- |"]
+    rows = ["| network | parameters | input | published % | ours % | |", "| --- | ---: | --- | ---: | ---: | --- |"]
     for info in _infos():
         height, width, _ = info.input_shape
-        rows.append(f"| {info.name} | {info.params:,} | {height}x{width} | {_accuracy(info)} | {info.summary} |")
+        accuracies = f"{_published(info)} | {_ours(info)}"
+        rows.append(f"| {info.name} | {info.params:,} | {height}x{width} | {accuracies} | {info.summary} |")
     return "\n".join(rows)
 
 
 def costs() -> str:
     """The table of docs/models.md: what each network costs and where it comes from."""
     rows = [
-        "| network | paper | parameters | trainable | multiply-adds | activations | published row | ours |",
+        "| network | paper | parameters | trainable | multiply-adds | activations | published row | ours % |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     for info in _infos():
-        table = layer_table(info.name)
-        multiply_adds = f"{sum(row.multiply_adds for row in table) / 1e6:,.1f} M"
-        megabytes = f"{4 * sum(row.activations for row in table) / 1e6:,.1f} MB"
+        costs = layer_table(info.name)
+        multiply_adds = f"{sum(row.multiply_adds for row in costs) / 1e6:,.1f} M"
+        megabytes = f"{4 * sum(row.activations for row in costs) / 1e6:,.1f} MB"
         paper = re.sub(r"arXiv:(\d+\.\d+)", r"[\1](https://arxiv.org/abs/\1)", info.paper)
         published = "; ".join(f"{row.name} {f'{row.accuracy:.2f}%' if row.accuracy else '-'}" for row in info.rows)
         rows.append(
             f"| {info.name} | {paper} | {info.params:,} | {info.trainable:,} | {multiply_adds} | {megabytes} "
-            f"| {published} | {_accuracy(info)} |"
+            f"| {published} | {_ours(info)} |"
         )
     return "\n".join(rows)
 
@@ -55,16 +75,137 @@ def layers() -> str:
     return "\n".join(rows)
 
 
+def rows() -> str:
+    """The table of docs/results.md: each published row, and what we have measured."""
+    text = [
+        "| row | network | published % | ours % | runs | tag | epochs | minutes | hardware |",
+        "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |",
+    ]
+    for line in lines():
+        row = f"[{line.row}]({line.table})" if str(line.table).startswith("http") else line.row or "(none)"
+        start = f"| {row} | {line.network} | {_percent(line.published)} |"
+        run = f"{line.ours} | {line.runs} | {line.tag} | {line.epochs} | {line.minutes or 0:.1f} | {line.hardware} |"
+        text.append(f"{start} {run if line.runs else 'no run yet | | | | | |'}")
+    return "\n".join(text)
+
+
+def differences() -> str:
+    """Where our recipes differ from the published ones."""
+    text = ["| network | tag | ours (published) |", "| --- | --- | --- |"]
+    done = {line.network: line for line in lines() if line.runs}
+    text += [f"| {name} | {line.tag} | {line.differences} |" for name, line in done.items()]
+    return "\n".join(text)
+
+
+def speed() -> str:
+    """The table of docs/performance.md: our training step beside that of plain PyTorch."""
+    text = [
+        "| network | backend | batch | ours, pictures/s | PyTorch | ratio | by CPU time | fit, ms a step | hardware |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for file in sorted((ROOT / "results").glob("train_step-*.json")):
+        found = json.loads(file.read_text())
+        ours, torch = (found["pictures_per_second"][side] for side in ("ours", "torch"))
+        text.append(
+            f"| {found['network']} | {found['backend']} | {found['batch']} | {ours:.0f} | {torch:.0f} "
+            f"| {found['ratio_wall']:.2f} | {found['ratio_cpu']:.2f} | {found['fit']['overhead_ms']:.1f} "
+            f"| {found['hardware']} |"
+        )
+    return "\n".join(text)
+
+
+def results_csv() -> str:
+    """results/results.csv: the table for programs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Line)], lineterminator="\n")
+    writer.writeheader()
+    for line in lines():
+        values = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in asdict(line).items()}
+        writer.writerow(values)
+    return text.getvalue()
+
+
+def plotted() -> str:
+    """A digest of all that the plots show; each has it in its description."""
+    shown = [[asdict(line) for line in lines()], [[r.model, r.tag, r.seed, r.history] for r in results()]]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+def plots() -> None:
+    """Draw the plots of docs/results.md."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams.update({"svg.hashsalt": "cifar_zoo", "svg.fonttype": "none"})
+    matplotlib.rcParams.update({"font.size": 8, "axes.grid": True, "grid.alpha": 0.3})
+    params = {info.name: info.params for info in _infos()}
+    measured = [line for line in lines() if line.runs]
+
+    def save(name: str) -> None:
+        metadata = {"Date": None, "Creator": None, "Description": plotted()}
+        pyplot.savefig(PLOTS / f"{name}.svg", bbox_inches="tight", metadata=metadata)
+        pyplot.close()
+
+    def scatter(name: str, axis: str, ends: tuple[float, float], place, published: bool) -> None:
+        _, axes = pyplot.subplots(figsize=(8, 4.5))
+        if published:
+            theirs = [line for line in lines() if line.published]
+            axes.scatter(
+                [place(line) for line in theirs], [line.published for line in theirs], 12, "silver", label="published"
+            )
+        axes.errorbar(
+            [place(line) for line in measured],
+            [line.accuracy for line in measured],
+            [line.deviation or 0 for line in measured],
+            fmt="o",
+            label="ours",
+        )
+        for line in measured:
+            axes.annotate(f" {line.network}", (place(line), line.accuracy))
+        axes.set(xscale="log", xlim=ends, xlabel=axis, ylabel="test accuracy, %")
+        axes.legend()
+        save(name)
+
+    scatter("accuracy_parameters", "parameters", (1e5, 1e8), lambda line: params[line.network], published=True)
+    scatter("accuracy_minutes", "minutes of training", (1, 1000), lambda line: line.minutes, published=False)
+    _, (losses, accuracies) = pyplot.subplots(1, 2, figsize=(8, 3.5))
+    for result in results():
+        epochs = [row["epoch"] for row in result.history]
+        losses.plot(epochs, [row["loss"] for row in result.history], label=f"{result.model} {result.tag}-{result.seed}")
+        accuracies.plot(epochs, [100 * row["accuracy"] for row in result.history])
+    losses.set(xlabel="epoch", ylabel="training loss")
+    accuracies.set(xlabel="epoch", ylabel="training accuracy, %")
+    losses.legend()
+    save("learning_curves")
+
+
 def _infos() -> list[ModelInfo]:
     return [cifar_zoo.model_info(name) for name in cifar_zoo.list_models()]
 
 
-def _accuracy(info: ModelInfo) -> str:
-    tags = read_manifest().get(info.name)
-    return f"{best(tags)[1].test_accuracy:.2%}" if tags else ""
+def _percent(value: float | None) -> str:
+    return f"{value:.2f}" if value else ""
 
 
-TABLES = {"README.md": {"networks": networks}, "docs/models.md": {"costs": costs}, "docs/layers.md": {"layers": layers}}
+def _published(info: ModelInfo) -> str:
+    return "; ".join(_percent(row.accuracy) for row in info.rows if row.accuracy)
+
+
+def _ours(info: ModelInfo) -> str:
+    """Of the recipe `zoo`, or of the first there is."""
+    mine = sorted((line for line in lines() if line.network == info.name), key=lambda line: line.tag != "zoo")
+    return mine[0].ours
+
+
+TABLES = {
+    "README.md": {"networks": networks},
+    "docs/models.md": {"costs": costs},
+    "docs/layers.md": {"layers": layers},
+    "docs/performance.md": {"speed": speed},
+    "docs/results.md": {"rows": rows, "differences": differences},
+}
 
 
 def filled(page: str) -> str:
@@ -78,6 +219,8 @@ def filled(page: str) -> str:
 
 
 if __name__ == "__main__":
-    for page in TABLES:
-        text = filled(page)
+    pages = {page: filled(page) for page in TABLES} | {"results/results.csv": results_csv()}
+    for page, text in pages.items():
         write_whole(ROOT / page, lambda file, text=text: file.write_text(text))
+    PLOTS.mkdir(exist_ok=True)
+    plots()

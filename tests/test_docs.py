@@ -16,6 +16,18 @@ def test_the_tables_are_those_of_the_register_and_the_manifest(page):
     assert (ROOT / page).read_text() == generate.filled(page), "stale: run `python docs/generate.py`"
 
 
+def test_the_table_for_programs_is_that_of_the_results():
+    assert (ROOT / "results" / "results.csv").read_text() == generate.results_csv(), "stale: run docs/generate.py"
+
+
+def test_the_plots_are_those_of_the_results():
+    plots = sorted((ROOT / "docs" / "plots").iterdir())
+    assert len(plots) == 3
+    for plot in plots:
+        assert generate.plotted() in plot.read_text(), f"{plot.name} is stale: run docs/generate.py"
+        assert f"plots/{plot.name}" in (ROOT / "docs" / "results.md").read_text()
+
+
 def test_every_command_is_shown():
     from cifar_zoo.cli import commands
 

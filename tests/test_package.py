@@ -32,7 +32,10 @@ def test_import_is_quick_and_loads_no_backend():
     assert loaded.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["info", "resnet20", "--brief"], ["list", "--json"], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["info", "resnet20", "--brief"], ["list", "--json"], ["recipes", "nin"], ["results"], ["--help"]],
+)
 def test_list_and_info_are_quick(zoo, arguments):
     seconds = []
     for _ in range(3):

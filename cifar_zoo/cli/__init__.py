@@ -12,7 +12,10 @@ from cifar_zoo.cli.evaluate import evaluate
 from cifar_zoo.cli.fit import fit
 from cifar_zoo.cli.info import info
 from cifar_zoo.cli.list import list_
+from cifar_zoo.cli.pack import pack
 from cifar_zoo.cli.predict import predict
+from cifar_zoo.cli.recipes import recipes
+from cifar_zoo.cli.results import results
 from cifar_zoo.errors import CifarZooError
 
 
@@ -22,7 +25,7 @@ def commands() -> None:
     """CIFAR-10 networks for Keras 3, with pretrained weights."""
 
 
-for _command in (list_, info, predict, evaluate, fit):
+for _command in (list_, info, predict, evaluate, recipes, fit, pack, results):
     commands.add_command(_command)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +11,12 @@ import keras
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_json, write_json
+from cifar_zoo.files import read_json
 from cifar_zoo.registry import create_model, model_info
 from cifar_zoo.weights.files import load_weights
 from cifar_zoo.weights.manifest import Entry, parse_manifest, write_manifest
 
 LICENCE = "MIT"
-
-
-def without_paths(command: str) -> str:
-    """A command without the options that only say where files lie on the machine of the one who gave it."""
-    words = iter(shlex.split(command))
-    kept = [word for word in words if word not in ("--run-dir", "--data") or not next(words)]
-    return shlex.join(word for word in kept if not word.startswith(("--run-dir=", "--data=")))
 
 
 def golden_pictures(height: int, width: int) -> np.ndarray:
@@ -45,7 +37,7 @@ def logits(registered: str, weights: str, pictures: np.ndarray) -> np.ndarray:
 
 
 def stage(
-    run_dir: str | Path, weights_dir: str | Path, manifest_file: str | Path, tag: str, *, best: bool = True
+    run_dir: str | Path, weights_dir: str | Path, manifest_file: str | Path, tag: str, *, best: bool | None = None
 ) -> Entry:
     """Copy a finished run into the folder of published weights and enter it into the manifest.
 
@@ -57,7 +49,7 @@ def stage(
         weights_dir: the folder of published weights.
         manifest_file: the manifest to change.
         tag: name of this training.
-        best: whether `weights="cifar10"` shall mean it.
+        best: whether `weights="cifar10"` shall mean it; default where the network has no other.
 
     Raises:
         CifarZooError: if the run is unfinished or of an unregistered network.
@@ -76,13 +68,14 @@ def stage(
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{info.name}.{tag}.weights.h5"
     shutil.copyfile(path, file)
-    for name in ("config.json", "history.csv"):
+    for name in ("config.json", "history.csv", "metrics.json"):
         shutil.copyfile(run_dir / name, folder / name)
-    metrics["command"] = without_paths(metrics["command"])
-    write_json(folder / "metrics.json", metrics)
     pictures = golden_pictures(*info.input_shape[:2])
     np.savez(folder / "golden.npz", pictures=pictures, logits=logits(info.name, str(file), pictures))
 
+    manifest = parse_manifest(manifest_file)
+    others = manifest.get(info.name, {})
+    best = not others.keys() - {tag} if best is None else best
     entry = Entry(
         best=best,
         file=f"{info.name}/{tag}/{file.name}",
@@ -102,8 +95,6 @@ def stage(
         versions=metrics["versions"],
         commit=metrics["commit"],
     )
-    manifest = parse_manifest(manifest_file)
-    others = manifest.get(info.name, {})
     if best:
         others = {name: replace(other, best=False) for name, other in others.items()}
     manifest[info.name] = {**others, tag: entry}

@@ -72,6 +72,73 @@ def test_fit_and_evaluate(zoo, small_npz, tmp_path):
     assert "test accuracy" in text and str(run) in text
 
 
+def test_several_seeds_with_a_changed_recipe(zoo, small_npz, tmp_path):
+    run = tmp_path / "run"
+    arguments = [
+        "fit",
+        "nin0",
+        "--epochs",
+        1,
+        "--examples",
+        200,
+        "--data",
+        small_npz,
+        "--run-dir",
+        run,
+        "--set",
+        "l2=0",
+    ]
+    done = zoo(*arguments, "--set", "learning_rate=0.02", "--seeds", "0,3", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["run_dir"] for line in found] == [f"{run}-0", f"{run}-3"]
+    for seed in (0, 3):
+        config = json.loads((tmp_path / f"run-{seed}" / "config.json").read_text())
+        assert (config["seed"], config["recipe"]["l2"], config["recipe"]["learning_rate"]) == (seed, 0, 0.02)
+    text = zoo(*arguments, "--set", "learning_rate=0.02", "--seeds", "0,3").stdout.splitlines()
+    accuracies = [100 * line["test_accuracy"] for line in found]
+    assert text[-1] == (
+        f"test accuracy of 2 seeds: {np.mean(accuracies):.2f}%, deviation {np.std(accuracies, ddof=1):.2f}%"
+    )
+
+
+def test_recipes(zoo):
+    recipes = json.loads(zoo("recipes", "nin", "--json").stdout)
+    assert recipes["seed"]["rate_epochs"] == [35, 50, 75] and recipes["zoo"]["schedule"] == "cosine"
+    lines = zoo("recipes", "nin").stdout.splitlines()
+    assert lines[0].split() == ["zoo", "seed"] and "rate_epochs" in [line.split()[0] for line in lines[1:]]
+    assert [line.split()[0] for line in zoo("recipes").stdout.splitlines()] == cifar_zoo.list_models()
+
+
+def test_results(zoo):
+    lines = zoo("results", "s*").stdout.splitlines()
+    assert {line.split()[0] for line in lines[1:]} == set(cifar_zoo.list_models("s*"))
+    (row,) = json.loads(zoo("results", "squeeze1", "--json").stdout)
+    assert row["published"] == 87.8 and row["accuracy"] > 87.8 and row["runs"] >= 1
+
+
+def test_pack(zoo, tmp_path):
+    """From the evidence beside the published weights, which is what a run directory holds."""
+    import shutil
+
+    from cifar_zoo.weights.manifest import manifest_path
+
+    staged = manifest_path().parent / "weights" / "squeeze1" / "zoo"
+    run = shutil.copytree(staged, tmp_path / "run")
+    (run / "squeeze1.zoo.weights.h5").rename(run / "model.weights.h5")
+    (tmp_path / "weights_manifest.json").write_text("{}")
+    done = zoo("pack", run, "--tag", "again", "--into", tmp_path, "--weights")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        str(tmp_path / place) for place in ("results/squeeze1/again-0.json", "weights/squeeze1/again")
+    ]
+    entry = json.loads((tmp_path / "weights_manifest.json").read_text())["squeeze1"]["again"]
+    result = json.loads((tmp_path / "results" / "squeeze1" / "again-0.json").read_text())
+    assert entry["best"] and entry["test_accuracy"] == result["test_accuracy"]
+    lines = zoo("results", "squeeze1", "--folder", tmp_path / "results").stdout.splitlines()
+    assert lines[1].split()[-1] == "again"
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -87,6 +154,13 @@ def test_fit_and_evaluate(zoo, small_npz, tmp_path):
         (["fit", "nin0", "--epochs", "0", "--data", "nowhere.npz"], "epochs must be positive, not 0"),
         (["fit", "nin0", "--epochs", "many"], "'many' is not a valid integer"),
         (["fit", "nin0", "--recipe", "best"], "no recipe 'best'"),
+        (["fit", "nin0", "--recipe", "seed2"], "no recipe 'seed2' for nin0; there are zoo, seed"),
+        (["fit", "nin0", "--set", "learning_rat=1"], "no field 'learning_rat'; did you mean 'learning_rate'?"),
+        (["fit", "nin0", "--set", "epochs=many"], "epochs must be int, not 'many'"),
+        (["fit", "nin0", "--seeds", "0,x"], "seeds must be integers with commas between them, not '0,x'"),
+        (["fit", "nin0", "--seeds", "1,1"], "seeds must differ, not '1,1'"),
+        (["recipes", "resnet21"], "there is no network 'resnet21'"),
+        (["pack", "nowhere"], "nowhere: no metrics.json; only a finished run can be packed"),
         (["nonsense"], "No such command 'nonsense'"),
         (["list", "--nonsense"], "No such option"),
     ],

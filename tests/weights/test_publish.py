@@ -8,7 +8,7 @@ import pytest
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.weights.manifest import parse_manifest
-from cifar_zoo.weights.publish import stage, without_paths
+from cifar_zoo.weights.publish import stage
 
 
 def test_stage(cifar10, tmp_path):
@@ -17,7 +17,10 @@ def test_stage(cifar10, tmp_path):
     recipe = Recipe(epochs=1, batch_size=100, padding=0)
     run = fit_cifar10("nin0", recipe, data=cifar10, examples=500, run_dir=tmp_path / "run", verbose=0)
     entry = stage(run.directory, tmp_path / "weights", manifest, "first")
+    assert entry.best  # the only one
     second = stage(run.directory, tmp_path / "weights", manifest, "second")
+    assert parse_manifest(manifest)["nin0"] == {"first": entry, "second": second} and not second.best
+    second = stage(run.directory, tmp_path / "weights", manifest, "second", best=True)
     tags = parse_manifest(manifest)["nin0"]
     assert tags["second"] == second and second.best and not tags["first"].best
     assert entry.recipe == recipe.to_dict() and entry.test_accuracy == run.metrics["test_accuracy"]
@@ -55,8 +58,3 @@ def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
     with pytest.raises(CifarZooError, match="only a finished run can be published"):
         stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
-
-
-def test_paths_stay_at_home():
-    command = "cifar-zoo fit nin0 --run-dir '/home/me/my runs' --epochs 3 --data=../cifar10.npz --seed 1"
-    assert without_paths(command) == "cifar-zoo fit nin0 --epochs 3 --seed 1"

@@ -1,0 +1,31 @@
+"""`cifar-zoo pack`: make a finished run part of the evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cifar_zoo.cli.backend import load_backend
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--tag", help="What the runs of this recipe are called together.  [default: name of the recipe]")
+@click.option("--into", type=click.Path(path_type=Path), default=".", help="A checkout of cifar_zoo.  [default: here]")
+@click.option("--weights", is_flag=True, help="Stage the weights too, with golden logits, card and manifest entry.")
+@click.option("--best", is_flag=True, help='Let weights="cifar10" mean these, not those that are there already.')
+def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) -> None:
+    """Write what the run in RUN_DIR measured to results/NETWORK/TAG-SEED.json."""
+    from cifar_zoo.evaluation.results import pack as write
+    from cifar_zoo.evaluation.results import read_result
+
+    file = write(run_dir, into / "results", tag)
+    click.echo(f"{file}")
+    if weights:
+        result = read_result(file)
+        load_backend()
+        from cifar_zoo.weights.publish import stage
+
+        stage(run_dir, into / "weights", into / "weights_manifest.json", result.tag, best=best or None)
+        click.echo(f"{into / 'weights' / result.model / result.tag}")

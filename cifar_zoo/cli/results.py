@@ -1,0 +1,28 @@
+"""`cifar-zoo results`: our figures beside the published ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("pattern", default="*")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the results lie.  [default: of the package]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def results(pattern: str, folder: Path | None, as_json: bool) -> None:
+    """Show our test accuracy beside the published one, for the networks that match PATTERN.
+
+    A shell pattern, such as "resnet*"; all by default.
+    """
+    from cifar_zoo.evaluation.results import as_text, read_results, results_path, table
+    from cifar_zoo.registry import list_models
+
+    lines = table(read_results(folder or results_path()).values(), list_models(pattern))
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        return
+    click.echo(as_text(lines))

@@ -1,0 +1,115 @@
+"""Results of runs, and the table made of them."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from cifar_zoo import CifarZooError, Recipe, fit_cifar10, list_models, model_info
+from cifar_zoo.evaluation.results import as_text, pack, read_result, read_results, results_path, table
+from cifar_zoo.weights.manifest import read_manifest
+
+TINY = Recipe(epochs=2, batch_size=100, padding=0)
+
+
+@pytest.fixture(scope="module")
+def runs(cifar10, tmp_path_factory):
+    """Two finished runs that differ in their seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        fit_cifar10("nin0", TINY, data=cifar10, examples=300, seed=seed, run_dir=folder / str(seed), verbose=0)
+        for seed in (0, 1)
+    ]
+
+
+def test_a_result_has_what_the_run_measured(runs, tmp_path):
+    run = runs[1]
+    file = pack(run.directory, tmp_path, "tiny")
+    assert file == tmp_path / "nin0" / "tiny-1.json"
+    result = read_result(file)
+    assert (result.model, result.tag, result.seed, result.examples, result.holdout) == ("nin0", "tiny", 1, 300, 0)
+    assert Recipe(**result.recipe) == TINY
+    for name in ("test_accuracy", "test_loss", "minutes", "pictures_per_second", "params", "hardware", "commit"):
+        assert getattr(result, name) == run.metrics[name], name
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    for ours, theirs in zip(result.history, run.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert json.loads(file.read_text()) == asdict(result)
+    assert pack(run.directory, tmp_path).name == "custom-1.json"  # the recipe has no name
+
+
+def test_the_runs_of_a_tag_belong_together(runs, cifar10, tmp_path):
+    folder = tmp_path / "results"
+    for run in runs:
+        pack(run.directory, folder, "tiny")
+    assert len(read_results(folder)) == len(read_results(folder, "nin0")) == 2
+    assert read_results(folder, "nin1") == {}
+    pack(runs[0].directory, folder, "tiny")  # again
+    other = fit_cifar10(
+        "nin0", TINY.with_(l2=0.0), data=cifar10, examples=300, seed=2, run_dir=tmp_path / "other", verbose=0
+    )
+    with pytest.raises(CifarZooError, match="another recipe or other pictures than .*tiny-0.json; choose another tag"):
+        pack(other.directory, folder, "tiny")
+    assert len(read_results(folder)) == 2
+
+
+def test_what_is_no_evidence_is_refused(runs, small_npz, tmp_path):
+    with pytest.raises(CifarZooError, match="only a finished run can be packed"):
+        pack(tmp_path, tmp_path)
+    part = fit_cifar10("nin0", TINY.with_(epochs=1), data=small_npz, run_dir=tmp_path / "part", verbose=0)
+    with pytest.raises(CifarZooError, match="measured on 200 test pictures in place of all 10,000"):
+        pack(part.directory, tmp_path / "results")
+    file = pack(runs[0].directory, tmp_path / "results")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": 1.0}))
+    with pytest.raises(CifarZooError, match="is no result; missing or unknown: accuracy"):
+        read_results(tmp_path / "results")
+
+
+def test_the_table_has_means_and_deviations(runs, tmp_path):
+    result = read_result(pack(runs[0].directory, tmp_path, "zoo"))
+    accuracies = [0.861, 0.872, 0.8655]
+    seeds = [
+        replace(result, model="squeeze1", seed=i, examples=50_000, test_accuracy=accuracy, minutes=10.0 + i)
+        for i, accuracy in enumerate(accuracies)
+    ]
+    other = replace(seeds[0], tag="fast", epochs=9)
+    on_a_part = replace(result, model="squeeze1", tag="part")
+    lines = table([*seeds, other, on_a_part], ["squeeze1", "se_wide_resnet28_10", "resnet20"])
+    assert [(line.network, line.row, line.published, line.tag, line.runs) for line in lines] == [
+        ("squeeze1", "SqueezeNet (squeeze1)", 87.8, "fast", 1),
+        ("squeeze1", "SqueezeNet (squeeze1)", 87.8, "zoo", 3),
+        ("se_wide_resnet28_10", "SE-WideResNet", 96.6, None, 0),
+        ("se_wide_resnet28_10", "SE-WideResNet_2", 97.05, None, 0),
+        ("resnet20", None, None, None, 0),
+    ]
+    assert lines[1].accuracy == pytest.approx(100 * np.mean(accuracies))
+    assert lines[1].deviation == pytest.approx(100 * np.std(accuracies, ddof=1))
+    assert lines[1].minutes == 11 and lines[0].deviation is None
+    assert lines[1].ours == "86.62 ± 0.55" and lines[0].ours == "86.10" and lines[2].ours == ""
+    assert "epochs 2 (768)" in lines[1].differences and "momentum 0.9 (0.0)" in lines[1].differences
+    assert "learning_rate" not in lines[1].differences  # it is the published one
+    text = as_text(lines).splitlines()
+    assert len(text) == 6 and "86.62 ± 0.55" in text[2]
+
+
+def test_every_published_row_has_a_line():
+    lines = table([])
+    rows = {(row.table, row.name) for name in list_models() for row in model_info(name).rows}
+    assert rows <= {(line.table, line.row) for line in lines}
+    assert {line.network for line in lines} == set(list_models())
+
+
+def test_the_results_of_the_package_are_those_of_its_weights():
+    results = read_results(results_path())
+    for file, result in results.items():
+        assert file == results_path() / result.model / f"{result.tag}-{result.seed}.json"
+        assert len(result.history) == result.epochs == result.recipe["epochs"]
+        assert result.params == model_info(result.model).params
+        assert result.holdout == 0 and result.examples <= 50_000
+    for model, tags in read_manifest().items():
+        for tag, entry in tags.items():
+            result = results[results_path() / model / f"{tag}-{entry.seed}.json"]
+            for name in ("recipe", "seed", "epochs", "precision", "test_accuracy", "command", "hardware", "versions",
+                         "commit"):  # fmt: skip
+                assert getattr(entry, name) == getattr(result, name), (model, tag, name)
