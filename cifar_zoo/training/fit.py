@@ -73,8 +73,8 @@ def fit_cifar10(
 ) -> Run:
     """Train a network on CIFAR-10 and measure it once on the test pictures, after the last epoch.
 
-    The run directory receives config.json, history.csv, checkpoint.npz (after every epoch), and at the end
-    model.weights.h5 and metrics.json. Where it holds an unfinished run of the same configuration, that one goes on and
+    The run directory receives config.json, history.csv, checkpoint.npz (at least every two minutes; the one before it
+    is kept for the case that it is damaged), and at the end model.weights.h5 and metrics.json. Where it holds an unfinished run of the same configuration, that one goes on and
     ends with the weights it would have had without the break: to the bit, where the backend repeats itself to the bit.
 
     Args:
