@@ -74,8 +74,9 @@ def fit_cifar10(
     """Train a network on CIFAR-10 and measure it once on the test pictures, after the last epoch.
 
     The run directory receives config.json, history.csv, checkpoint.npz (at least every two minutes; the one before it
-    is kept for the case that it is damaged), and at the end model.weights.h5 and metrics.json. Where it holds an unfinished run of the same configuration, that one goes on and
-    ends with the weights it would have had without the break: to the bit, where the backend repeats itself to the bit.
+    is kept for the case that it is damaged), and at the end model.weights.h5 and metrics.json. Where it holds an
+    unfinished run of the same configuration, that one goes on and ends with the weights it would have had without the
+    break: to the bit, where the backend repeats itself to the bit.
 
     Args:
         model: a registered name, or any functional or Sequential model from (batch, height, width, 3) pixels 0..255 to

@@ -234,14 +234,17 @@ class SlowSteps(keras.callbacks.Callback):
     "change",
     [
         {},
-        {
-            "optimizer": "muon",
-            "sam": 0.05,
-            "mixup": 1.0,
-            "alternating_flip": True,
-            "rotation": 10.0,
-            "brightness": 30.0,
-        },
+        pytest.param(
+            {
+                "optimizer": "muon",
+                "sam": 0.05,
+                "mixup": 1.0,
+                "alternating_flip": True,
+                "rotation": 10.0,
+                "brightness": 30.0,
+            },
+            marks=pytest.mark.full,
+        ),
     ],
     ids=["plain", "everything"],
 )
@@ -428,6 +431,7 @@ def lines_about(output, word):
     return [line for line in output.splitlines() if word in line]
 
 
+@pytest.mark.full
 def test_a_checkpoint_that_finds_no_room_ends_no_training(unbroken, small_npz, tmp_path):
     directory = tmp_path / "run"
     output = finish(start(small_npz, directory, file_size=(unbroken / "checkpoint.npz").stat().st_size // 2))
@@ -437,6 +441,7 @@ def test_a_checkpoint_that_finds_no_room_ends_no_training(unbroken, small_npz, t
     assert_same(directory, unbroken, checkpoints=False)
 
 
+@pytest.mark.full
 def test_where_the_weights_find_no_room_the_same_command_ends_the_run_later(unbroken, small_npz, tmp_path):
     directory = tmp_path / "run"
     drive(small_npz, directory, [90, 95], "SIGKILL", 97)
@@ -494,6 +499,7 @@ class MakesRoom(keras.callbacks.Callback):
             self.folder.rmdir()
 
 
+@pytest.mark.full
 def test_writing_is_tried_again(small_npz, broken_off, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(run_module, "LOOK_SECONDS", 0.0)
