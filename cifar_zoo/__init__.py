@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cifar_zoo import layers, models
     from cifar_zoo.data.cifar10 import load_cifar10
+    from cifar_zoo.data.folder import load_folder
     from cifar_zoo.errors import CifarZooError
     from cifar_zoo.evaluation.evaluate import evaluate
     from cifar_zoo.evaluation.predict import predict
@@ -30,6 +31,7 @@ _HOMES = {
     "fit_cifar10": "training.fit",
     "list_models": "registry",
     "load_cifar10": "data.cifar10",
+    "load_folder": "data.folder",
     "load_model": "saving",
     "load_weights": "weights.files",
     "model_info": "registry",
@@ -53,6 +55,7 @@ __all__ = [
     "layers",
     "list_models",
     "load_cifar10",
+    "load_folder",
     "load_model",
     "load_weights",
     "model_info",

@@ -20,6 +20,7 @@ from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
+from cifar_zoo.training.compile_cache import keep_compiled_steps
 from cifar_zoo.training.muon import Muon
 from cifar_zoo.training.network import computing_in, dropout_layers, dropping, flat_layers, hidden_dense_kernels
 from cifar_zoo.training.order import Order
@@ -120,6 +121,7 @@ def fit_cifar10(
     else:
         train, test = load_cifar10(data)
     (x_train, y_train), held_out = _split(*train, holdout, examples)
+    keep_compiled_steps()
     keras.utils.set_random_seed(seed)
     if isinstance(model, str):
         model = model_info(model).build()

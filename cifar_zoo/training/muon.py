@@ -77,7 +77,9 @@ class Muon(SGD):
         matrix = ops.reshape(direction, (-1, direction.shape[-1]))
         inputs, outputs = matrix.shape
         step = math.sqrt(max(1, outputs / inputs)) * orthogonalise(matrix, self.matrix_dtype)
-        self._move(index, variable, learning_rate, ops.reshape(step, direction.shape) + self.l2 * variable)
+        step = self._penalised(index, ops.reshape(step, direction.shape), variable)
+        self.assign(variable, variable - ops.cast(learning_rate, variable.dtype) * step)
+        self._move_average(index, variable)
 
     def get_config(self):
         own = {"sgd_ratio": self.sgd_ratio, "exclude": self.exclude, "matrix_dtype": self.matrix_dtype}

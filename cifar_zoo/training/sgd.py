@@ -1,5 +1,7 @@
 """Stochastic gradient descent as the papers mean it."""
 
+import difflib
+
 import keras
 from keras import ops
 
@@ -16,13 +18,15 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: float or LearningRateSchedule.
         momentum: float in [0, 1).
         nesterov: whether to look ahead.
-        l2: factor of the penalty `l2 / 2 * sum(w ** 2)` on kernels, that is, on weights of two or more dimensions.
+        l2: factor of the penalty `l2 / 2 * sum(w ** 2)` on kernels, that is, on weights of two or more dimensions; or
+            a dict from paths of variables, such as "dense1/kernel", to the factors of these, and none on others.
         average_decay: None, or the decay of an exponential moving average of the weights, in [0, 1). In step t it is
             capped by (1 + t) / (10 + t), so that short runs do not remember their random start.
         **kwargs: those of `keras.optimizers.Optimizer`, such as `global_clipnorm`.
 
     Raises:
-        ValueError: for a negative rate or l2, or a momentum or decay outside [0, 1).
+        ValueError: for a negative rate or l2, a momentum or decay outside [0, 1), or, when it is built, a path in `l2`
+            that no variable has.
     """
 
     def __init__(
@@ -39,8 +43,9 @@ class SGD(keras.optimizers.Optimizer):
             raise ValueError(f"learning_rate must be 0 or more, not {learning_rate}")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), not {momentum}")
-        if not l2 >= 0:
-            raise ValueError(f"l2 must be 0 or more, not {l2}")
+        for factor in l2.values() if isinstance(l2, dict) else [l2]:
+            if not factor >= 0:
+                raise ValueError(f"l2 must be 0 or more, not {factor}")
         if average_decay is not None and not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must be None or in [0, 1), not {average_decay}")
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
@@ -53,19 +58,39 @@ class SGD(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        # Kernels are told apart here because the TensorFlow backend hands bare variables to `update_step`.
-        self._is_kernel = [len(variable.shape) > 1 for variable in variables]
+        # Found here because the TensorFlow backend hands bare variables to `update_step`.
+        self._factors = self._l2_factors(variables)
         self._momenta = self.add_optimizer_variables(variables, "momentum")
         self._averages = []
         if self.average_decay is not None:
             self._averages = self.add_optimizer_variables(variables, "average")
 
+    def _l2_factors(self, variables):
+        """The factor of each variable."""
+        if not isinstance(self.l2, dict):
+            return [self.l2 if len(variable.shape) > 1 else 0.0 for variable in variables]
+        paths = [variable.path for variable in variables]
+        for path in self.l2:
+            if path not in paths:
+                near = difflib.get_close_matches(path, paths, n=1, cutoff=0.0)
+                raise ValueError(f"l2 has the path {path!r}, which no variable has; the nearest is {near[0]!r}")
+        return [self.l2.get(path, 0.0) for path in paths]
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        gradient = ops.cast(gradient, variable.dtype)
-        if self.l2 and self._is_kernel[index]:
-            gradient = gradient + self.l2 * variable
-        self._move(index, variable, learning_rate, self._direction(index, gradient))
+        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        if keras.backend.backend() == "torch":
+            self._torch_step(index, gradient, variable, rate)
+        elif keras.backend.backend() == "tensorflow":
+            self._tensorflow_step(index, gradient, variable, rate)
+        else:
+            self.assign(variable, variable - rate * self._direction(index, self._penalised(index, gradient, variable)))
+        self._move_average(index, variable)
+
+    def _penalised(self, index, gradient, variable):
+        """The gradient with that of the penalty."""
+        factor = self._factors[index]
+        return gradient + factor * variable if factor else gradient
 
     def _direction(self, index, gradient):
         """The gradient with momentum."""
@@ -73,15 +98,51 @@ class SGD(keras.optimizers.Optimizer):
         self.assign(self._momenta[index], momentum)
         return gradient + self.momentum * momentum if self.nesterov else momentum
 
-    def _move(self, index, variable, rate, direction):
-        """The step itself, and that of the average."""
-        updated = variable - ops.cast(rate, variable.dtype) * direction
-        self.assign(variable, updated)
-        if self._averages:
-            count = ops.cast(self.iterations, variable.dtype)
-            decay = ops.minimum(ops.cast(self.average_decay, variable.dtype), (1 + count) / (10 + count))
-            average = self._averages[index]
-            self.assign(average, average + (1 - decay) * (updated - average))
+    def _tensorflow_step(self, index, gradient, variable, rate):
+        import tensorflow as tf
+
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=self._momenta[index].value.handle,
+            lr=rate,
+            grad=self._penalised(index, gradient, variable),
+            momentum=self.momentum,
+            use_nesterov=self.nesterov,
+        )
+
+    def _torch_step(self, index, gradient, variable, rate):
+        import torch
+        from torch.optim.sgd import sgd
+
+        with torch.no_grad():
+            sgd(
+                [variable.value],
+                [gradient.contiguous()],  # the fused kernel goes through memory as it lies
+                [self._momenta[index].value],
+                fused=True,
+                lr=rate,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                weight_decay=self._factors[index],
+                dampening=0.0,
+                maximize=False,
+            )
+
+    def _move_average(self, index, variable):
+        """Let the running average follow a weight that has just moved."""
+        if not self._averages:
+            return
+        average = self._averages[index]
+        count = ops.cast(self.iterations, variable.dtype)
+        share = 1 - ops.minimum(ops.cast(self.average_decay, variable.dtype), (1 + count) / (10 + count))
+        if keras.backend.backend() == "torch":
+            average.value.lerp_(variable.value.detach(), share)
+        elif keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.raw_ops.ResourceApplyGradientDescent(var=average.value.handle, alpha=share, delta=average - variable)
+        else:
+            self.assign(average, average + share * (variable - average))
 
     def averaged_weights(self):
         """The running averages, in the order of the trainable variables; None where none are kept."""

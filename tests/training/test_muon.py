@@ -81,6 +81,14 @@ def test_the_step_of_every_hidden_kernel_is_orthogonal_and_scaled():
         assert values.min() > 0.6 and values.max() < 1.3, name
 
 
+def test_l2_by_path_shrinks_only_the_matrices_it_names():
+    plain = trajectory(Muon(momentum=0.9))[1]
+    shrunk = trajectory(Muon(momentum=0.9, l2={"conv/kernel": 0.1}))
+    for name in SHAPES:
+        penalty = RATES[0] * 0.1 * shrunk[0][name] if name == "conv/kernel" else 0.0
+        np.testing.assert_allclose(shrunk[1][name], plain[name] - penalty, rtol=1e-5, atol=1e-6)
+
+
 def test_all_other_weights_follow_sgd():
     options = {"momentum": 0.9, "l2": 0.01, "average_decay": 0.9}
     muon, sgd = Muon(sgd_ratio=1.0, **options), SGD(**options)

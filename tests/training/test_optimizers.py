@@ -70,6 +70,51 @@ def test_trajectory_is_that_of_torch(nesterov):
         np.testing.assert_allclose(found[name], weights[name].detach().numpy(), rtol=2e-5, atol=1e-6)
 
 
+def layers_of(shapes):
+    """A variable "kernel" in each of some layers."""
+    variables = []
+    for layer, shape in shapes.items():
+        with keras.name_scope(layer):
+            variables.append(
+                keras.Variable(np.random.default_rng(1).normal(size=shape).astype("float32"), name="kernel")
+            )
+    return variables
+
+
+@pytest.mark.parametrize("average_decay", [None, 0.5])
+def test_l2_by_path_is_that_of_torch_by_group(average_decay):
+    torch = pytest.importorskip("torch")
+    shapes = {"dense1": (6, 5), "dense2": (5, 4), "classifier": (4, 3)}
+    factors = {"dense1": 0.05, "dense2": 0.2, "classifier": 0.0}
+    variables = layers_of(shapes)
+    weights = [torch.nn.Parameter(torch.tensor(ops.convert_to_numpy(variable))) for variable in variables]
+    groups = [{"params": [w], "weight_decay": factor} for w, factor in zip(weights, factors.values(), strict=True)]
+    theirs = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    ours = SGD(0.1, l2={"dense1/kernel": 0.05, "dense2/kernel": 0.2}, average_decay=average_decay)
+    ours.build(variables)
+    for step in range(8):
+        gradients = [np.random.default_rng(step).normal(size=shape).astype("float32") for shape in shapes.values()]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = torch.tensor(gradient)
+        theirs.step()
+        ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+    for variable, weight in zip(variables, weights, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_l2_of_an_unknown_path_is_refused():
+    optimizer = SGD(l2={"dense1/kernel": 0.1, "dens2/kernel": 0.1})
+    with pytest.raises(ValueError, match="'dens2/kernel', which no variable has; the nearest is 'dense2/kernel'"):
+        optimizer.build(layers_of({"dense1": (3, 2), "dense2": (2, 2), "classifier": (2, 2)}))
+
+
+def test_gradients_may_lie_in_memory_in_any_order():
+    gradient = RANDOM.normal(size=(3, 5)).astype("float32")
+    variable = keras.Variable(np.zeros((5, 3), "float32"))
+    SGD(1.0, momentum=0.0, nesterov=False).apply([ops.transpose(ops.convert_to_tensor(gradient))], [variable])
+    np.testing.assert_allclose(ops.convert_to_numpy(variable), -gradient.T)
+
+
 def test_the_average_of_the_weights():
     decay, average, weights = 0.8, 0.0, []
     found, optimizer = ours(momentum=0.9, l2=0.0, average_decay=decay)
@@ -101,8 +146,9 @@ def test_clipping_by_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(ops.convert_to_numpy(variables[1]), -4 / norm * np.ones(2), rtol=1e-5)
 
 
-def test_serialisation():
-    optimizer = SGD(0.3, momentum=0.8, nesterov=False, l2=1e-3, average_decay=0.99, global_clipnorm=2.0)
+@pytest.mark.parametrize("l2", [1e-3, {"dense1/kernel": 1e-3, "dense2/kernel": 2e-3}])
+def test_serialisation(l2):
+    optimizer = SGD(0.3, momentum=0.8, nesterov=False, l2=l2, average_decay=0.99, global_clipnorm=2.0)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 
@@ -113,6 +159,7 @@ def test_serialisation():
         ({"learning_rate": -0.1}, "learning_rate must be 0 or more, not -0.1"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
         ({"l2": -1e-4}, "l2 must be 0 or more, not -0.0001"),
+        ({"l2": {"dense1/kernel": 0.1, "dense2/kernel": -0.1}}, "l2 must be 0 or more, not -0.1"),
         ({"average_decay": 1.5}, r"average_decay must be None or in \[0, 1\), not 1.5"),
     ],
 )
