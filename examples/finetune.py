@@ -1,0 +1,102 @@
+"""Pretrained weights for your own classes: fine-tune a network of the zoo on a folder of pictures.
+
+    python examples/finetune.py FOLDER
+
+FOLDER has one sub-folder a class, with pictures of any size and format. Without it, scikit-learn's 1,797 handwritten
+digits of 8x8 pixels are written to such a folder, which shows how far the features of photographs carry.
+
+Two phases: the classifier alone learns on the frozen trunk, then all learns at a lower rate. Batch norm is frozen with
+the trunk in the first phase, and takes on the statistics of the new pictures in the second.
+
+Needs `pip install 'cifar-zoo[examples]'`. Measured with the digits, 360 of them held out, by TensorFlow on 2 CPU cores
+and with seeds 0, 1 and 2: 83.3, 83.3 and 83.1 % with the frozen trunk, then 99.4, 98.9 and 99.7 %, in 41 to 47 seconds.
+With seed 0, JAX takes 63 seconds (99.2 %) and PyTorch 62 (99.7 %).
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import cifar_zoo
+from cifar_zoo import layers, optimizers, schedules
+
+
+def main() -> None:
+    """Fine-tune a network of the zoo on a folder of pictures."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", nargs="?", help="one sub-folder a class (default: scikit-learn's digits)")
+    parser.add_argument("--network", default="resnet20", help="one with published weights (default: %(default)s)")
+    parser.add_argument("--head-epochs", type=int, default=4, help="of the classifier alone (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="of the whole network (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="pictures a step (default: %(default)s)")
+    parser.add_argument("--test-share", type=float, default=0.2, help="share that is held out (default: %(default)s)")
+    parser.add_argument("--output", default="own.keras", help="file of the trained model (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not args.output.endswith(".keras"):
+        parser.error(f"--output must end in .keras, not {args.output}")
+
+    keras.utils.set_random_seed(args.seed)
+    try:
+        pictures, labels, names = cifar_zoo.load_folder(args.folder) if args.folder else digits()
+        x, x_test, y, y_test = train_test_split(
+            pictures, labels, test_size=args.test_share, stratify=labels, random_state=args.seed
+        )
+        network = cifar_zoo.create_model(args.network, weights="cifar10", classes=len(names))
+    except (cifar_zoo.CifarZooError, ValueError) as error:
+        parser.error(str(error))
+    print(f"{len(x)} pictures to train on and {len(x_test)} held out, of {len(names)} classes: {', '.join(names)}")
+
+    height, width = network.input_shape[1:3]
+    model = keras.Sequential(
+        [
+            keras.Input(x.shape[1:], name="pixels"),
+            # Digits must not be mirrored; for photographs add layers.RandomFlip(). At inference only the crop acts.
+            layers.RandomAffine(rotation=10, shift=0.06, zoom=0.1, seed=args.seed),
+            layers.RandomCrop(height, width),
+            network,
+        ]
+    )
+
+    def train(rate, epochs, **options):
+        model.compile(optimizers.SGD(rate, **options), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, y, batch_size=args.batch_size, epochs=epochs, verbose=2)
+        return model.evaluate(x_test, y_test, verbose=0)[1]
+
+    for layer in network.layers:
+        layer.trainable = layer.name == "classifier"
+    accuracy = train(0.2, args.head_epochs)
+    print(f"accuracy with the frozen trunk: {accuracy:.2%}", flush=True)
+
+    for layer in network.layers:  # network.trainable is True all along, and setting it again reaches no layer
+        layer.trainable = True
+    steps = args.epochs * -(-len(x) // args.batch_size)
+    rate = schedules.WarmUp(schedules.CosineDecay(0.02, steps), warmup_steps=steps // 10)
+    accuracy = train(rate, args.epochs, l2=5e-4, global_clipnorm=1.0)
+    print(f"accuracy after fine-tuning: {accuracy:.2%}")
+
+    model.save(args.output)
+    scores = cifar_zoo.load_model(args.output).predict(x_test[:1], verbose=0)[0]
+    best = int(np.argmax(scores))
+    print(f"{args.output}: a picture of class {names[y_test[0]]} is of class {names[best]} by {scores[best]:.1%}")
+
+
+def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Scikit-learn's digits, by way of a folder of PNG files."""
+    data = load_digits()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (values, digit) in enumerate(zip(data.images, data.target, strict=True)):
+            path = Path(folder, str(digit), f"{number:04}.png")
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.uint8(values * 255 / 16)).save(path)
+        return cifar_zoo.load_folder(folder)
+
+
+if __name__ == "__main__":
+    main()

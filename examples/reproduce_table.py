@@ -1,0 +1,92 @@
+"""Train the networks of the published tables, one after another, and print our table beside theirs.
+
+    python examples/reproduce_table.py --rows squeeze1,alex4 --epochs 2
+    python examples/reproduce_table.py --seeds 0,1,2 --budget-minutes 600
+
+The same command goes on where it was stopped, by a key, a crash or the budget: finished rows are skipped, a broken one
+continues within its epoch. Without --rows it trains all networks, the cheap ones first; without --epochs as long as
+the recipe says. Two epochs of squeeze1 and alex4 take about two minutes on 2 CPU cores with AMX.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import keras
+
+from cifar_zoo import CifarZooError, fit_cifar10, list_models
+from cifar_zoo.evaluation.inspection import layer_table
+from cifar_zoo.evaluation.results import as_text, pack, read_results, table
+from cifar_zoo.training.recipes import find_recipe
+
+
+def cost(name):
+    """Multiply-adds of a network for a picture."""
+    return sum(layer.multiply_adds for layer in layer_table(name))
+
+
+def duration(run_dir):
+    """Epochs and minutes that a run has taken so far."""
+    history = run_dir / "history.csv"
+    rows = list(csv.DictReader(history.open())) if history.exists() else []
+    return len(rows), float(rows[-1]["seconds"]) / 60 if rows else 0.0
+
+
+def main():
+    """Train what is left, then print the table and what is still left."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", help="names of networks with commas between them; default all")
+    parser.add_argument("--recipe", default="zoo", help="zoo, or seed for the published one")
+    parser.add_argument("--epochs", type=int, help="in place of the recipe's")
+    parser.add_argument("--seeds", default="0", help="numbers with commas between them")
+    parser.add_argument("--budget-minutes", type=float, help="stop, with a checkpoint, when these are nearly over")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run directories")
+    arguments = parser.parse_args()
+
+    started = time.monotonic()
+    names = arguments.rows.split(",") if arguments.rows else sorted(list_models(), key=cost)
+    recipes = {name: find_recipe(arguments.recipe, name) for name in names}
+    epochs = {name: arguments.epochs or recipe.epochs for name, recipe in recipes.items()}
+    tag = arguments.recipe if arguments.epochs is None else f"{arguments.recipe}-{arguments.epochs}-epochs"
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    jobs = {arguments.runs / f"{name}-{tag}-{seed}": (name, seed) for name in names for seed in seeds}
+    left, failed = [], []
+    for run_dir, (name, seed) in jobs.items():
+        minutes = arguments.budget_minutes and arguments.budget_minutes - (time.monotonic() - started) / 60
+        if minutes is not None and minutes <= 0:
+            left.append(run_dir)
+            continue
+        print(f"{name}, seed {seed}", flush=True)
+        keras.backend.clear_session()
+        try:
+            run = fit_cifar10(
+                name, arguments.recipe, epochs=arguments.epochs, seed=seed, run_dir=run_dir, max_minutes=minutes
+            )
+        except CifarZooError as error:
+            print(f"{name}, seed {seed}: {error}")
+            failed.append(run_dir)
+            continue
+        if run.finished:
+            pack(run_dir, arguments.runs / "results", tag)
+        else:
+            left.append(run_dir)
+
+    results = [result for result in read_results(arguments.runs / "results").values() if result.tag == tag]
+    print(as_text(table(results, names)))
+    # Where a network has not begun, its minutes are guessed from what an operation took in the others.
+    spent = {run_dir: duration(run_dir) for run_dir in jobs}
+    operations = sum(done * cost(jobs[run_dir][0]) for run_dir, (done, _) in spent.items() if done)
+    pace = sum(minutes for _, minutes in spent.values()) / operations if operations else None
+    for run_dir in left:
+        name, seed = jobs[run_dir]
+        done, minutes = spent[run_dir]
+        each = minutes / done if done else pace and pace * cost(name)
+        guess = "an unknown time" if each is None else f"about {each * (epochs[name] - done):.0f} minutes"
+        print(f"left: {name}, seed {seed}: {epochs[name] - done} of {epochs[name]} epochs, {guess}")
+    for run_dir in failed:
+        print(f"failed: {jobs[run_dir][0]}, seed {jobs[run_dir][1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The examples, each as a person runs it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import cifar_zoo
+from cifar_zoo.data.folder import load_folder
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(example, *arguments, cwd, timeout=300):
+    command = [sys.executable, EXAMPLES / example, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=dict(os.environ))
+
+
+def printed(process):
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def accuracies(text):
+    return [float(share) / 100 for share in re.findall(r"accuracy\b.*?([\d.]+)%", text)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """60 digits of each of five classes as PNG files."""
+    path = tmp_path_factory.mktemp("digits")
+    data = load_digits()
+    for digit in range(5):
+        (path / f"digit {digit}").mkdir()
+        for number, values in enumerate(data.images[data.target == digit][:60]):
+            Image.fromarray(np.uint8(values * 255 / 16)).save(path / f"digit {digit}" / f"{number}.png")
+    return path
+
+
+def test_finetune_on_a_folder(folder, tmp_path):
+    text = printed(run("finetune.py", folder, "--epochs", 4, "--batch-size", 16, "--output", "a.keras", cwd=tmp_path))
+    assert "240 pictures to train on and 60 held out, of 5 classes: digit 0, digit 1, digit 2, digit 3, digit 4" in text
+    _, tuned = accuracies(text)
+    assert tuned >= 0.95
+    pictures, labels, names = load_folder(folder)
+    assert re.search(rf"a.keras: a picture of class ({'|'.join(names)}) is of class \1 by", text)
+    scores = cifar_zoo.load_model(tmp_path / "a.keras").predict(pictures, verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert (scores.argmax(axis=1) == labels).mean() >= 0.95
+
+
+@pytest.mark.full
+def test_finetune_on_digits_in_three_minutes(tmp_path):
+    frozen, tuned = accuracies(printed(run("finetune.py", cwd=tmp_path, timeout=180)))
+    assert 0.7 <= frozen < tuned
+    assert tuned >= 0.97
+
+
+def test_features(tmp_path):
+    trunk, stages, nearest = accuracies(printed(run("features.py", cwd=tmp_path)))
+    assert trunk >= 0.9 and stages >= 0.98 and nearest >= 0.95
+
+
+def test_train_your_own(small_npz, tmp_path):
+    options = ("--epochs", 1, "--examples", 256, "--data", small_npz, "--run-dir", "run")
+    text = printed(run("train_your_own.py", *options, cwd=tmp_path))
+    assert "179,030 parameters" in text
+    assert "own_net without its classifier gives (None, 8, 8, 64)" in text
+    assert (tmp_path / "run" / "model.weights.h5").is_file()
+
+
+@pytest.mark.full
+def test_train_your_own_learns(cifar10, tmp_path):
+    (accuracy,) = accuracies(printed(run("train_your_own.py", "--epochs", 2, "--examples", 10_000, cwd=tmp_path)))
+    assert accuracy >= 0.35  # 42.9 % was measured
+
+
+@pytest.mark.parametrize("example", ["finetune.py", "features.py"])
+def test_a_bad_folder_ends_in_one_line(example, tmp_path):
+    """Exit code 2 and a last line that names what is wrong, as of a command."""
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+    process = run(example, tmp_path, cwd=tmp_path)
+    assert process.returncode == 2 and "Traceback" not in process.stderr
+    assert re.search(r"error: '.*notes.txt' cannot be read as a picture", process.stderr.splitlines()[-1])
