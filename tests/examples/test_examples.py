@@ -1,6 +1,5 @@
 """The examples, each as a person runs it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -19,7 +18,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 def run(example, *arguments, cwd, timeout=300):
     command = [sys.executable, EXAMPLES / example, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=dict(os.environ))
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd)
 
 
 def printed(process):
@@ -78,7 +77,7 @@ def test_train_your_own(small_npz, tmp_path):
 @pytest.mark.full
 def test_train_your_own_learns(cifar10, tmp_path):
     (accuracy,) = accuracies(printed(run("train_your_own.py", "--epochs", 2, "--examples", 10_000, cwd=tmp_path)))
-    assert accuracy >= 0.35  # 42.9 % was measured
+    assert accuracy >= 0.4  # 48 % was measured
 
 
 @pytest.mark.parametrize("example", ["finetune.py", "features.py"])
