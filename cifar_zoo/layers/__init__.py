@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cifar_zoo.layers.cbam import CBAM
     from cifar_zoo.layers.channel_attention import ChannelAttention
     from cifar_zoo.layers.channel_shuffle import ChannelShuffle
+    from cifar_zoo.layers.conv2d import Conv2D
     from cifar_zoo.layers.cutmix import CutMix
     from cifar_zoo.layers.cutout import Cutout
     from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
@@ -36,6 +37,7 @@ _MODULES = {
     "CBAM": "cbam",
     "ChannelAttention": "channel_attention",
     "ChannelShuffle": "channel_shuffle",
+    "Conv2D": "conv2d",
     "CutMix": "cutmix",
     "Cutout": "cutout",
     "DrawColumn": "fractal_join",
@@ -66,6 +68,7 @@ __all__ = [
     "BatchNormalization",
     "ChannelAttention",
     "ChannelShuffle",
+    "Conv2D",
     "CutMix",
     "Cutout",
     "DrawColumn",

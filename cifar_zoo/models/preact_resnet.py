@@ -16,7 +16,7 @@ RESNET50 = (3, 4, 6, 3)
 
 def conv(x, filters: int, size: int, stride: int, name: str, bias: bool = True):
     """A convolution without an activation."""
-    return layers.Conv2D(
+    return zoo_layers.Conv2D(
         filters,
         size,
         stride,

@@ -33,6 +33,7 @@ EVERY_LAYER = {
     "CBAM": Row(lambda: layers.CBAM(2, 3)),
     "ChannelAttention": Row(lambda: layers.ChannelAttention(2)),
     "ChannelShuffle": Row(lambda: layers.ChannelShuffle(2)),
+    "Conv2D": Row(lambda: layers.Conv2D(6, 1), (6, 5, 4)),
     "CutMix": Row(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
     "Cutout": Row(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),
     "DrawColumn": Row(lambda: layers.DrawColumn(3, seed=1), dtypes=("int32",)),

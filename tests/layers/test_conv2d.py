@@ -1,0 +1,79 @@
+"""The convolution against that of PyTorch: outputs and gradients, by whichever way it goes."""
+
+import keras
+import numpy as np
+import pytest
+from gradients import value_and_gradients
+from keras import ops
+from test_grouped_conv2d import conv2d_of_torch
+
+from cifar_zoo import layers
+
+RANDOM = np.random.default_rng(0)
+
+# rows and columns, channels, filters, kernel, stride, padding, and whether the kernel's gradient is by products
+CASES = [
+    ((4, 4), 64, 80, 3, 1, "same", True),
+    ((4, 4), 80, 64, 3, 1, "valid", True),
+    ((3, 5), 64, 64, (2, 4), 1, "same", True),  # an even size: one more place to the right and the bottom
+    ((1, 1), 8, 8, 5, 1, "same", True),  # most of the kernel sees nothing
+    ((9, 8), 12, 16, 1, 1, "same", True),
+    ((4, 4), 64, 64, 3, 2, "same", False),
+    ((8, 8), 64, 64, 3, 1, "same", False),
+    ((9, 8), 12, 16, 1, 2, "same", False),
+]
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+@pytest.mark.parametrize("size, channels, filters, kernel, strides, padding, products", CASES)
+def test_outputs_and_gradients_are_those_of_torch(
+    dtype, tolerance, size, channels, filters, kernel, strides, padding, products
+):
+    layer = layers.Conv2D(filters, kernel, strides, padding, bias_initializer="normal", dtype=dtype)
+    x = RANDOM.normal(size=(3, *size, channels)).astype("float32")
+    layer.build(x.shape)
+    cotangent = RANDOM.normal(size=layer.compute_output_shape(x.shape)).astype("float32")
+    found = value_and_gradients(layer, [x], cotangent)
+    weights = [ops.convert_to_numpy(weight) for weight in (layer.kernel, layer.bias)]
+    expected = conv2d_of_torch(x, *weights, cotangent, 1, layer.strides, 1, padding)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("size, channels, filters, kernel, strides, padding, products", CASES)
+def test_products_take_the_place_of_the_gradient_of_tensorflow(
+    size, channels, filters, kernel, strides, padding, products, dtype, use_bias
+):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("of TensorFlow's graph")
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("of the CPU")
+    layer = layers.Conv2D(filters, kernel, strides, padding, activation="relu", use_bias=use_bias, dtype=dtype)
+
+    @tf.function
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.cast(layer(x, training=True), "float32"))
+        return tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
+
+    layer.build((None, *size, channels))
+    graph = gradients.get_concrete_function(tf.TensorSpec((None, *size, channels))).graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    taken = products and dtype == "mixed_bfloat16"
+    assert ("Conv2DBackpropFilter" not in kinds) == taken == ("MatMul" in kinds)
+    assert not taken or "BiasAddGrad" not in kinds
+
+
+def test_the_gradient_of_the_bias_is_summed_exactly_enough():
+    """TensorFlow's own sum in bfloat16 loses a tenth of it here."""
+    layer = layers.Conv2D(512, 1, bias_initializer="zeros", dtype="mixed_bfloat16")
+    x = np.zeros((64, 8, 8, 512), "float32")
+    layer.build(x.shape)
+    cotangent = RANDOM.normal(0.02, 1, size=x.shape).astype("float32")
+    *_, found = value_and_gradients(layer, [x], cotangent)
+    expected = cotangent.astype("float64").sum((0, 1, 2))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * np.abs(expected).max())
