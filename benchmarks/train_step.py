@@ -129,7 +129,9 @@ def step_alone(trainer, batch, steps):
     import keras
     from keras import ops
 
-    data = itertools.repeat(tuple(ops.convert_to_tensor(array) for array in batch))
+    tensors = tuple(ops.convert_to_tensor(array) for array in batch)
+    # PyTorch's step takes the batches of one call, the others' an iterator of batches.
+    data = [tensors] if keras.backend.backend() == "torch" else itertools.repeat(tensors)
     if keras.backend.backend() != "jax":
         for _ in range(steps):
             logs = trainer.train_function(data)

@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = [
-    "cifar_zoo/layers",
     "tests/layers",
     "tests/test_saving.py",
     "tests/training/test_muon.py",
@@ -20,7 +19,8 @@ QUICK = [
     "tests/training/test_sharpness.py::test_both_passes_see_the_same_and_the_first_one_counts",
     "tests/training/test_sharpness.py::test_a_step_is_that_of_the_definition",
     "tests/weights/test_manifest.py",
-    "tests/weights/test_publish.py",
+    "--deselect",
+    "tests/layers/test_every_layer.py::test_saved_models_go_on_in_another_process",
 ]
 ALL = ["cifar_zoo/layers", "tests", "--ignore", "tests/test_backends.py"]
 

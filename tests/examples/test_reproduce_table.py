@@ -23,7 +23,7 @@ def reproduce(cifar10, tmp_path):
 
 
 def test_it_stops_when_the_budget_is_over_and_says_what_is_left(reproduce, tmp_path):
-    done = reproduce("--rows", "squeeze1,alex4", "--epochs", 3, "--budget-minutes", 0.25)
+    done = reproduce("--rows", "squeeze1,alex4", "--epochs", 3, "--budget-minutes", 0.1)
     assert done.returncode == 0, done.stderr
     left = re.findall(r"left: (\w+), seed 0: (\d) of 3 epochs, (.*)", done.stdout)
     assert [name for name, *_ in left] == ["squeeze1", "alex4"]

@@ -178,6 +178,7 @@ def test_it_learns(cifar10, tmp_path):
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
+@pytest.mark.full
 def test_batch_norm_statistics_are_estimated_for_the_final_weights(small_npz, tmp_path):
     """What the moving statistics were before has no part in them: they are those of each layer's inputs."""
 

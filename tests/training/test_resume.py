@@ -170,6 +170,7 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, 
     assert files(directory).keys() == files(unbroken).keys()
 
 
+@pytest.mark.full
 def test_ctrl_c_loses_nothing(unbroken, small_npz, tmp_path):
     directory = tmp_path / "run"
     assert drive(small_npz, directory, [], "SIGINT", 40) == signal.SIGINT
