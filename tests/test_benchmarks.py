@@ -24,7 +24,7 @@ def measure(tmp_path, *arguments):
 def test_both_sides_train_the_same_network(tmp_path, network):
     pytest.importorskip("torch")
     report = measure(tmp_path, network, "--batch", 8, "--steps", 1, "--rounds", 2)
-    assert report["logits_differ_by"] < 1e-4
+    assert report["logits_differ_by"] < 1e-3
     assert min(report["pictures_per_second"].values()) > 0
     assert [len(rounds) for rounds in report["rounds_seconds"].values()] == [2, 2]
 
