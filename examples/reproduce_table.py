@@ -9,7 +9,6 @@ the recipe says. Two epochs of squeeze1 and alex4 take about two minutes on 2 CP
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import keras
 from cifar_zoo import CifarZooError, fit_cifar10, list_models
 from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.evaluation.results import as_text, pack, read_results, table
+from cifar_zoo.files import read_history
 from cifar_zoo.training.recipes import find_recipe
 
 
@@ -29,8 +29,8 @@ def cost(name):
 def duration(run_dir):
     """Epochs and minutes that a run has taken so far."""
     history = run_dir / "history.csv"
-    rows = list(csv.DictReader(history.open())) if history.exists() else []
-    return len(rows), float(rows[-1]["seconds"]) / 60 if rows else 0.0
+    rows = read_history(history) if history.exists() else []
+    return len(rows), rows[-1]["seconds"] / 60 if rows else 0.0
 
 
 def main():

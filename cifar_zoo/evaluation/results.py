@@ -186,15 +186,9 @@ def _measured(tag: str, runs: list[Result]) -> dict[str, Any]:
         "minutes": statistics.mean(run.minutes for run in runs),
         "hardware": "; ".join(sorted({run.hardware for run in runs})),
         "differences": ", ".join(
-            f"{field} {_plain(value)} ({_plain(theirs[field])})"
-            for field, value in ours.items()
-            if value != theirs[field]
+            f"{field} {value} ({theirs[field]})".lower() for field, value in ours.items() if value != theirs[field]
         ),
     }
-
-
-def _plain(value: object) -> str:
-    return "none" if value is None else str(value).lower()
 
 
 def as_text(lines: Iterable[Line]) -> str:

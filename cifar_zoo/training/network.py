@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
@@ -21,14 +22,8 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
     weighted = [i for i, layer in enumerate(layers) if layer.weights]
     between = layers[weighted[0] : weighted[-1]] if weighted else []
     inner = [layer for layer in between if not layer.name.startswith("classifier")]
-    before = [layer.dtype_policy for layer in inner]
-    for layer in inner:
-        layer.dtype_policy = precision
-    try:
+    with _changed(inner, "dtype_policy", precision):
         yield
-    finally:
-        for layer, policy in zip(inner, before, strict=True):
-            layer.dtype_policy = policy
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -42,15 +37,21 @@ def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
 @contextmanager
 def dropping(model: keras.Model, rate: float | None) -> Iterator[None]:
     """Give all dropout layers of a network another rate for a while; None leaves them as they are."""
-    layers = dropout_layers(model)
-    before = [layer.rate for layer in layers]
+    with _changed([] if rate is None else dropout_layers(model), "rate", rate):
+        yield
+
+
+@contextmanager
+def _changed(layers: Sequence[keras.layers.Layer], attribute: str, value: Any) -> Iterator[None]:
+    """Give an attribute of layers another value for a while."""
+    before = [getattr(layer, attribute) for layer in layers]
     for layer in layers:
-        layer.rate = layer.rate if rate is None else rate
+        setattr(layer, attribute, value)
     try:
         yield
     finally:
         for layer, own in zip(layers, before, strict=True):
-            layer.rate = own
+            setattr(layer, attribute, own)
 
 
 def dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
