@@ -78,12 +78,12 @@ def clock(before=lambda: None, after=lambda seconds: None):
 def make_trainer(model, recipe, precision, order):
     """The Trainer of `fit_cifar10`, ready for `fit`."""
     from cifar_zoo.training.augment import augmentation, mixing
-    from cifar_zoo.training.fit import learning_rate, optimizer
+    from cifar_zoo.training.optimize import optimizer
     from cifar_zoo.training.trainer import Trainer
 
     layers = augmentation(recipe, *model.input_shape[1:3], order.steps, seed=0)
     trainer = Trainer(model, layers, recipe.label_smoothing, order.pictures[:8], mixing(recipe, seed=0))
-    trainer.compile(optimizer(recipe, learning_rate(recipe, order.steps), precision, model))
+    trainer.compile(optimizer(recipe, order.steps, precision, model))
     trainer(order.pictures[:1])
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer

@@ -15,8 +15,9 @@ from cifar_zoo.cli.backend import load_backend
 @click.option(
     "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
 )
+@click.option("--tta", is_flag=True, help="Measure with test-time augmentation, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(name: str, weights: str, data: str | None, as_json: bool) -> None:
+def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool) -> None:
     """Measure NAME on the test pictures of CIFAR-10."""
     from cifar_zoo.registry import create_model, model_info
 
@@ -24,11 +25,16 @@ def evaluate(name: str, weights: str, data: str | None, as_json: bool) -> None:
     load_backend()
     from cifar_zoo.evaluation.evaluate import evaluate as measure
 
-    metrics = measure(create_model(name, weights=weights), data)
+    metrics = measure(create_model(name, weights=weights), data, tta=tta)
     if as_json:
         click.echo(json.dumps({"name": name, "weights": weights, **metrics}))
-    else:
+        return
+    click.echo(
+        f"{name}: {metrics['accuracy']:.2%} of {metrics['pictures']} test pictures ({metrics['correct']} right), "
+        f"loss {metrics['loss']:.4f}"
+    )
+    if tta:
         click.echo(
-            f"{name}: {metrics['accuracy']:.2%} of {metrics['pictures']} test pictures ({metrics['correct']} right), "
-            f"loss {metrics['loss']:.4f}"
+            f"with test-time augmentation (flip and shift, six views): {metrics['tta_accuracy']:.2%} "
+            f"({metrics['tta_correct']} right), loss {metrics['tta_loss']:.4f}"
         )

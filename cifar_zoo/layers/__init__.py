@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cifar_zoo.layers.activation import Activation
     from cifar_zoo.layers.alternating_flip import AlternatingFlip
     from cifar_zoo.layers.batch_normalization import BatchNormalization
     from cifar_zoo.layers.cbam import CBAM
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from cifar_zoo.layers.conv2d import Conv2D
     from cifar_zoo.layers.cutmix import CutMix
     from cifar_zoo.layers.cutout import Cutout
+    from cifar_zoo.layers.dirac import Dirac
     from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
     from cifar_zoo.layers.grouped_conv2d import GroupedConv2D
     from cifar_zoo.layers.local_response_normalization import LocalResponseNormalization
     from cifar_zoo.layers.mixup import Mixup, mix_targets
     from cifar_zoo.layers.pad_channels import PadChannels
+    from cifar_zoo.layers.patch_whitening import PatchWhitening
     from cifar_zoo.layers.per_image_standardization import PerImageStandardization
     from cifar_zoo.layers.random_affine import RandomAffine
     from cifar_zoo.layers.random_brightness import RandomBrightness
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from cifar_zoo.layers.trivial_augment import TrivialAugmentWide
 
 _MODULES = {
+    "Activation": "activation",
     "AlternatingFlip": "alternating_flip",
     "BatchNormalization": "batch_normalization",
     "CBAM": "cbam",
@@ -40,12 +44,14 @@ _MODULES = {
     "Conv2D": "conv2d",
     "CutMix": "cutmix",
     "Cutout": "cutout",
+    "Dirac": "dirac",
     "DrawColumn": "fractal_join",
     "FractalJoin": "fractal_join",
     "GroupedConv2D": "grouped_conv2d",
     "LocalResponseNormalization": "local_response_normalization",
     "Mixup": "mixup",
     "PadChannels": "pad_channels",
+    "PatchWhitening": "patch_whitening",
     "PerImageStandardization": "per_image_standardization",
     "RandomAffine": "random_affine",
     "RandomBrightness": "random_brightness",
@@ -64,6 +70,7 @@ _MODULES = {
 }
 __all__ = [
     "CBAM",
+    "Activation",
     "AlternatingFlip",
     "BatchNormalization",
     "ChannelAttention",
@@ -71,12 +78,14 @@ __all__ = [
     "Conv2D",
     "CutMix",
     "Cutout",
+    "Dirac",
     "DrawColumn",
     "FractalJoin",
     "GroupedConv2D",
     "LocalResponseNormalization",
     "Mixup",
     "PadChannels",
+    "PatchWhitening",
     "PerImageStandardization",
     "RandomAffine",
     "RandomBrightness",

@@ -41,7 +41,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def call(self, inputs, training=None, mask=None):
-        plain = self.center and self.scale and not self.synchronized and mask is None and self.axis in (-1, 3)
+        plain = not self.synchronized and mask is None and self.axis in (-1, 3)
         plain = plain and not getattr(self, "renorm", False)
         if not (training and self.trainable and plain and len(inputs.shape) == 4):
             return super().call(inputs, training=training, mask=mask)
@@ -52,13 +52,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(self, inputs):
         import tensorflow as tf
 
-        scale, offset = (tf.cast(keras.ops.convert_to_tensor(weight), tf.float32) for weight in (self.gamma, self.beta))
-        nothing = tf.zeros([0])
+        channels, nothing = inputs.shape[-1], tf.zeros([0])
+        scale = tf.cast(keras.ops.convert_to_tensor(self.gamma), tf.float32) if self.scale else tf.ones([channels])
+        offset = tf.cast(keras.ops.convert_to_tensor(self.beta), tf.float32) if self.center else tf.zeros([channels])
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=self.epsilon, is_training=True
         )
         # The kernel divides by n - 1; Keras' moving variance by n.
-        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        count = tf.cast(tf.size(inputs) / channels, tf.float32)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return outputs

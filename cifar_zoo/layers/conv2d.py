@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.tensorflow_cpu import on_tensorflow_cpu
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Conv2D(keras.layers.Conv2D):
@@ -50,11 +52,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def _products_are_faster(self, inputs):
         """Whether they were in measurements, on a CPU with AMX and batches of 128."""
-        if keras.backend.backend() != "tensorflow" or inputs.dtype != "bfloat16":
-            return False
-        import tensorflow as tf
-
-        if any(device.device_type != "CPU" for device in tf.config.get_visible_devices()):
+        if not on_tensorflow_cpu() or inputs.dtype != "bfloat16":
             return False
         rows, columns, channels = inputs.shape[1:]
         plain = self.strides == self.dilation_rate == (1, 1) and self.groups == 1

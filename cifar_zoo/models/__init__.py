@@ -1,5 +1,6 @@
 """All networks, by name."""
 
+from cifar_zoo.models.airbench import airbench94, airbench96
 from cifar_zoo.models.alexnet import alexnet, original_alexnet, small_alexnet, tanh_alexnet
 from cifar_zoo.models.densenet import densenet100, densenet121
 from cifar_zoo.models.dilated_conv import dilated_conv
@@ -26,6 +27,8 @@ from cifar_zoo.models.wide_resnet import se_wide_resnet28_10, wide_resnet28_10, 
 from cifar_zoo.models.xception import xception
 
 __all__ = [
+    "airbench94",
+    "airbench96",
     "alex0",
     "alex1",
     "alex2",

@@ -21,16 +21,22 @@ from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.compile_cache import keep_compiled_steps
-from cifar_zoo.training.muon import Muon
-from cifar_zoo.training.network import computing_in, dropout_layers, dropping, flat_layers, hidden_dense_kernels
+from cifar_zoo.training.network import (
+    adapt_whitening,
+    computing_in,
+    dropout_layers,
+    dropping,
+    flat_layers,
+    hidden_dense_kernels,
+    hold_whitening,
+)
+from cifar_zoo.training.optimize import learning_rate, optimizer
 from cifar_zoo.training.order import Order
 from cifar_zoo.training.precision import PRECISIONS, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import find_recipe
 from cifar_zoo.training.run import Keeper, RunDirectory
-from cifar_zoo.training.schedules import CosineDecay, PiecewiseByEpoch, Staircase, TanhDecay, Triangular, WarmUp
-from cifar_zoo.training.sgd import SGD
 from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import Trainer, TrainingMode
 from cifar_zoo.weights.files import load_weights, round_to_half
@@ -157,10 +163,11 @@ def fit_cifar10(
         trainer: Trainer = SharpnessAwareTrainer(*parts, rho=recipe.sam, adaptive=recipe.adaptive_sam)
     else:
         trainer = Trainer(*parts)
-    rate = learning_rate(recipe, order.steps)
-    trainer.compile(optimizer(recipe, rate, precision, model))
+    adapt_whitening(model, centre_crop(x_train[:5000], height, width))
+    trainer.compile(optimizer(recipe, order.steps, precision, model))
     keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
-    display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, rate, verbose)
+    display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, learning_rate(recipe, order.steps), verbose)
+    whitening_ends = min(recipe.epochs, math.ceil(recipe.whitening_epochs or recipe.epochs))
     with computing_in(model, precision), dropping(model, recipe.dropout), keeper.heeding_interrupts():
         trainer(x_train[:1])
         trainer.optimizer.build(trainer.trainable_variables)
@@ -168,10 +175,12 @@ def fit_cifar10(
         try:
             while (step := int(trainer.optimizer.iterations)) < total and not keeper.stopped:
                 epoch, offset = divmod(step, order.steps)
+                hold_whitening(trainer, epoch >= whitening_ends)
                 trainer.fit(
                     order.batches(step),
                     initial_epoch=epoch,
-                    epochs=epoch + 1 if offset else recipe.epochs,  # what is left of a broken epoch, then all others
+                    # What is left of a broken epoch, then all others, as long as the step is the same.
+                    epochs=epoch + 1 if offset else min(end for end in (whitening_ends, recipe.epochs) if end > epoch),
                     steps_per_epoch=order.steps - offset,
                     shuffle=False,  # the batches come shuffled
                     callbacks=[keeper, display, *callbacks],
@@ -179,12 +188,15 @@ def fit_cifar10(
                 )
         finally:
             display.close()
+            hold_whitening(trainer, False)
         if keeper.out_of_time:  # after the last step too: the next session has time for the end
             return Run(run.path, model, keeper.history, {}, finished=False)
         _take_average(trainer, order.batches(0))
     round_to_half(model)
-    metrics = {} if held_out is None else _named("holdout", evaluate(model, held_out))
-    metrics |= _named("test", evaluate(model, test))
+    metrics = (
+        {} if held_out is None else _named("holdout", evaluate(model, held_out, tta=recipe.test_time_augmentation))
+    )
+    metrics |= _named("test", evaluate(model, test, tta=recipe.test_time_augmentation))
     metrics |= {
         "epochs": len(keeper.history),
         "minutes": round(keeper.seconds / 60, 2),
@@ -235,45 +247,6 @@ def _check_network(model: keras.Model, recipe: Recipe) -> None:
         raise CifarZooError(
             f"recipe: {model.name} has no hidden dense layer; dense_l2 must be 0, not {recipe.dense_l2}"
         )
-
-
-def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The schedule of a recipe for so many steps an epoch."""
-    if recipe.staircase:
-        return Staircase(_schedule(recipe, 1), steps)
-    return _schedule(recipe, steps)
-
-
-def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    peak, total = recipe.learning_rate, recipe.epochs * steps
-    if recipe.schedule == "triangular":
-        return Triangular(peak, total)
-    if recipe.schedule == "tanh":
-        schedule = TanhDecay(peak, total)
-    elif recipe.schedule == "cosine":
-        schedule = CosineDecay(peak, total)
-    else:  # "piecewise", or "constant", which has one piece
-        schedule = PiecewiseByEpoch(recipe.rate_epochs, [peak * part for part in (1.0, *recipe.rate_factors)], steps)
-    return WarmUp(schedule, min(recipe.warmup_epochs, recipe.epochs / 4) * steps, recipe.warmup_start)
-
-
-def optimizer(recipe: Recipe, rate: Any, precision: str, model: keras.Model) -> SGD:
-    """The optimiser of a recipe for a network, at a rate or schedule."""
-    l2: float | dict[str, float] = recipe.l2
-    if recipe.dense_l2:
-        l2 = {kernel.path: recipe.dense_l2 / math.prod(kernel.shape) for kernel in hidden_dense_kernels(model)}
-    options = {
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "l2": l2,
-        "average_decay": recipe.average_decay,
-        "global_clipnorm": recipe.clip_norm,
-        "clipnorm": recipe.clip_variable_norm,
-    }
-    if recipe.optimizer == "sgd":
-        return SGD(rate, **options)
-    matrix_dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
-    return Muon(rate, sgd_ratio=recipe.sgd_ratio, matrix_dtype=matrix_dtype, **options)
 
 
 def _take_average(trainer: Trainer, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -73,12 +73,13 @@ class Muon(SGD):
         index = self._get_variable_index(variable)
         if not self._is_matrix[index]:
             return super().update_step(gradient, variable, learning_rate * self.sgd_ratio)
+        rate = self._rate(index, learning_rate, variable.dtype)
         direction = self._direction(index, ops.cast(gradient, variable.dtype))
         matrix = ops.reshape(direction, (-1, direction.shape[-1]))
         inputs, outputs = matrix.shape
         step = math.sqrt(max(1, outputs / inputs)) * orthogonalise(matrix, self.matrix_dtype)
         step = self._penalised(index, ops.reshape(step, direction.shape), variable)
-        self.assign(variable, variable - ops.cast(learning_rate, variable.dtype) * step)
+        self.assign(variable, variable - rate * step)
         self._move_average(index, variable)
 
     def get_config(self):

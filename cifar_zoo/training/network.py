@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from cifar_zoo.layers.parts import parts
+from cifar_zoo.layers.patch_whitening import PatchWhitening
 
 
 @contextmanager
@@ -57,6 +59,33 @@ def _changed(layers: Sequence[keras.layers.Layer], attribute: str, value: Any) -
 def dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
     """The layers of a network that drop anything."""
     return [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
+
+
+def adapt_whitening(model: keras.Model, pictures: np.ndarray) -> None:
+    """Fit those whitening layers of a network that have not been, to some of the training pictures."""
+    for layer in whitening_layers(model):
+        if not layer.adapted:
+            layer.adapt(keras.Model(model.inputs, layer.input).predict(pictures, batch_size=500, verbose=0))
+
+
+def hold_whitening(trainer: keras.Model, held: bool) -> None:
+    """Compile a training step with or without a gradient for the biases of whitening layers, where it has another."""
+    changing = [layer for layer in whitening_layers(trainer.network) if layer.held != held]
+    for layer in changing:
+        layer.held = held
+    if changing:
+        trainer.make_train_function(force=True)
+
+
+def whitening_layers(model: keras.Model) -> list[PatchWhitening]:
+    """The layers of a network that whiten patches."""
+    return [layer for layer in flat_layers(model) if isinstance(layer, PatchWhitening)]
+
+
+def batch_norm_biases(model: keras.Model) -> list[keras.Variable]:
+    """The trained biases of the batch norm of a network."""
+    norms = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer.beta for layer in norms if layer.center and layer.trainable]
 
 
 def hidden_dense_kernels(model: keras.Model) -> list[keras.Variable]:

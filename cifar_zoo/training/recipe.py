@@ -29,6 +29,9 @@ class Recipe:
         warmup_start: None for a rise that begins with its first step's equal share, or the share of the peak with which
             it begins.
         optimizer: "sgd", or "muon" for hidden kernels and SGD for all else.
+        bias_ratio: the rate of batch norm's biases, in units of the rate. Where it is not 1 all parameters decay, at a
+            pace of their rate times l2, but these biases no faster than the others (arXiv:2404.00498).
+        whitening_epochs: None, or the epoch from which on the bias of whitening layers stays as it is.
         sgd_ratio: of "muon": the rate of what goes by SGD, in units of the rate.
         momentum, nesterov: of the optimizer.
         l2: the factor w of the papers' penalty w / 2 * sum(kernel ** 2); biases and batch norm are not penalised.
@@ -54,6 +57,9 @@ class Recipe:
         cutmix: alpha of CutMix (arXiv:1905.04899), 0 for none; not with mixup.
         label_smoothing: share of the target that is spread over all classes.
         average_decay: None, or the decay, a step, of the average of the weights that the run ends with.
+        lookahead: 0, or the number of steps after which the weights go back to their average (arXiv:1907.08610). The
+            average moves only then, and its decay rises to `average_decay` with the third power of the progress.
+        test_time_augmentation: whether the test pictures are measured with it too, beside the plain figure.
     """
 
     epochs: int = 60
@@ -66,6 +72,8 @@ class Recipe:
     warmup_epochs: float = 2.0
     warmup_start: float | None = None
     optimizer: str = "sgd"
+    bias_ratio: float = 1.0
+    whitening_epochs: float | None = None
     sgd_ratio: float = 1.0
     momentum: float = 0.9
     nesterov: bool = True
@@ -92,6 +100,8 @@ class Recipe:
     cutmix: float = 0.0
     label_smoothing: float = 0.0
     average_decay: float | None = 0.999
+    lookahead: int = 0
+    test_time_augmentation: bool = False
 
     def __post_init__(self) -> None:
         def need(field: str, fits: bool, what: str) -> None:
@@ -123,6 +133,9 @@ class Recipe:
         need("warmup_epochs", self.warmup_epochs >= 0, "0 or more")
         need("warmup_start", self.warmup_start is None or 0 <= self.warmup_start <= 1, "None or in [0, 1]")
         one_of("optimizer", "sgd", "muon")
+        need("bias_ratio", self.bias_ratio > 0, "positive")
+        need("bias_ratio", self.bias_ratio == 1 or not self.dense_l2, "1 where dense_l2 is not 0")
+        need("whitening_epochs", self.whitening_epochs is None or self.whitening_epochs > 0, "None or positive")
         need("sgd_ratio", self.sgd_ratio > 0, "positive")
         need("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         need("l2", self.l2 >= 0, "0 or more")
@@ -145,6 +158,8 @@ class Recipe:
         need("cutmix", not (self.mixup and self.cutmix), "0 where mixup is not")
         need("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         need("average_decay", self.average_decay is None or 0 <= self.average_decay < 1, "None or in [0, 1)")
+        need("lookahead", self.lookahead >= 0, "0 or more")
+        need("lookahead", not self.lookahead or self.average_decay is not None, "0 where average_decay is None")
 
     def with_(self, **changes: Any) -> Recipe:
         """A copy with some fields changed. Raises CifarZooError for a field that does not exist."""

@@ -1,4 +1,4 @@
-"""The recipes of the zoo: `seed`, with which the published tables were made, and `zoo`, our own."""
+"""The recipes of the zoo: `seed`, with which the published tables were made, `zoo`, our own, and `fast`, airbench's."""
 
 from __future__ import annotations
 
@@ -85,6 +85,25 @@ RESNET = Recipe(
     average_decay=None,
 )
 
+# airbench94. There the rate and the decay are given for the sum of the losses of 1024 pictures, without the factor
+# 1 / (1 + 1 / (1 - momentum)): 11.5 and 0.0153.
+FAST = Recipe(
+    epochs=10,
+    batch_size=1024,
+    learning_rate=1.5,
+    schedule="triangular",
+    momentum=0.85,
+    l2=1.33e-3,
+    bias_ratio=64.0,
+    whitening_epochs=3.0,
+    padding=2,
+    alternating_flip=True,
+    label_smoothing=0.2,
+    average_decay=0.95**5,
+    lookahead=5,
+    test_time_augmentation=True,
+)
+
 # recipe -> network, or family of networks, or "" for all others
 RECIPES: dict[str, dict[str, Recipe]] = {
     "zoo": {
@@ -142,6 +161,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "resnet_cifar": RESNET,
         # The authors kept the rate at 0.01 for about 400 iterations, until it had begun to learn.
         "resnet110": RESNET.with_(warmup_epochs=1.0, warmup_start=0.1),
+    },
+    "fast": {
+        "airbench94": FAST,
+        "airbench96": FAST.with_(epochs=40, learning_rate=1.17, padding=4, cutout=12),
     },
     # What the same network was trained with for the second row of its table.
     "seed2": {"se_wide_resnet28_10": SE_WIDE.with_(epochs=220, dropout=0.1)},

@@ -150,6 +150,45 @@ class Triangular(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
+class PowerRise(keras.optimizers.schedules.LearningRateSchedule):
+    """A rise from 0 with a power of the progress, as of the average's decay in Jordan 2024 (arXiv:2404.00498).
+
+    Stays at its last value after `total_steps`.
+
+    Args:
+        end: the last value.
+        total_steps: number of steps.
+        power: of the progress.
+
+    Raises:
+        ValueError: for a negative end, no steps, or a power that is not positive.
+
+    Example:
+        >>> from cifar_zoo import schedules
+        >>> decay = schedules.PowerRise(0.8, total_steps=100)
+        >>> [round(float(decay(step)), 4) for step in (0, 50, 100, 200)]
+        [0.0, 0.1, 0.8, 0.8]
+    """
+
+    def __init__(self, end, total_steps, power=3.0):
+        _check_rate("end", end)
+        if not total_steps > 0:
+            raise ValueError(f"total_steps must be positive, not {total_steps}")
+        if not power > 0:
+            raise ValueError(f"power must be positive, not {power}")
+        self.end = end
+        self.total_steps = total_steps
+        self.power = power
+
+    def __call__(self, step):
+        progress = ops.minimum(ops.cast(step, "float32") / self.total_steps, 1.0)
+        return self.end * progress**self.power
+
+    def get_config(self):
+        return {"end": self.end, "total_steps": self.total_steps, "power": self.power}
+
+
+@keras.saving.register_keras_serializable(package="cifar_zoo")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise in front of any schedule.
 

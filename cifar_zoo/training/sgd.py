@@ -21,12 +21,17 @@ class SGD(keras.optimizers.Optimizer):
         l2: factor of the penalty `l2 / 2 * sum(w ** 2)` on kernels, that is, on weights of two or more dimensions; or
             a dict from paths of variables, such as "dense1/kernel", to the factors of these, and none on others.
         average_decay: None, or the decay of an exponential moving average of the weights, in [0, 1). In step t it is
-            capped by (1 + t) / (10 + t), so that short runs do not remember their random start.
+            capped by (1 + t) / (10 + t), so that short runs do not remember their random start. Or a
+            LearningRateSchedule, which gives the decay after so many steps.
+        lookahead: 0, or a number of steps: the average moves only after so many of them, and the weights then go back
+            to it (Zhang et al. 2019, arXiv:1907.08610).
+        rate_factors: a dict from paths of variables to what their rate is multiplied by: numbers, or
+            LearningRateSchedules.
         **kwargs: those of `keras.optimizers.Optimizer`, such as `global_clipnorm`.
 
     Raises:
-        ValueError: for a negative rate or l2, a momentum or decay outside [0, 1), or, when it is built, a path in `l2`
-            that no variable has.
+        ValueError: for a negative rate or l2, a momentum or decay outside [0, 1), a lookahead without an average, or,
+            when it is built, a path in `l2` or `rate_factors` that no variable has.
     """
 
     def __init__(
@@ -36,6 +41,8 @@ class SGD(keras.optimizers.Optimizer):
         nesterov=True,
         l2=0.0,
         average_decay=None,
+        lookahead=0,
+        rate_factors=None,
         name="sgd",
         **kwargs,
     ):
@@ -46,39 +53,48 @@ class SGD(keras.optimizers.Optimizer):
         for factor in l2.values() if isinstance(l2, dict) else [l2]:
             if not factor >= 0:
                 raise ValueError(f"l2 must be 0 or more, not {factor}")
-        if average_decay is not None and not 0 <= average_decay < 1:
+        if isinstance(average_decay, (int, float)) and not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must be None or in [0, 1), not {average_decay}")
+        if lookahead and (lookahead < 0 or average_decay is None):
+            raise ValueError(f"lookahead must be 0 or more, and 0 where average_decay is None, not {lookahead}")
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
         self.l2 = l2
         self.average_decay = average_decay
+        self.lookahead = lookahead
+        self.rate_factors = rate_factors or {}
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
         # Found here because the TensorFlow backend hands bare variables to `update_step`.
-        self._factors = self._l2_factors(variables)
+        self._factors = self._of_each("l2", variables, 0.0)
+        self._rate_factors = self._of_each("rate_factors", variables, 1.0)
         self._momenta = self.add_optimizer_variables(variables, "momentum")
         self._averages = []
         if self.average_decay is not None:
             self._averages = self.add_optimizer_variables(variables, "average")
+        if self.lookahead:
+            for average, variable in zip(self._averages, variables, strict=True):
+                average.assign(variable)
 
-    def _l2_factors(self, variables):
-        """The factor of each variable."""
-        if not isinstance(self.l2, dict):
-            return [self.l2 if len(variable.shape) > 1 else 0.0 for variable in variables]
+    def _of_each(self, argument, variables, other):
+        """What an argument has for each variable, in order: a dict for the paths in it, a number for kernels."""
+        given = getattr(self, argument)
+        if not isinstance(given, dict):
+            return [given if len(variable.shape) > 1 else other for variable in variables]
         paths = [variable.path for variable in variables]
-        for path in self.l2:
+        for path in given:
             if path not in paths:
                 near = difflib.get_close_matches(path, paths, n=1, cutoff=0.0)
-                raise ValueError(f"l2 has the path {path!r}, which no variable has; the nearest is {near[0]!r}")
-        return [self.l2.get(path, 0.0) for path in paths]
+                raise ValueError(f"{argument} has the path {path!r}, which no variable has; the nearest is {near[0]!r}")
+        return [given.get(path, other) for path in paths]
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+        gradient, rate = ops.cast(gradient, variable.dtype), self._rate(index, learning_rate, variable.dtype)
         if keras.backend.backend() == "torch":
             self._torch_step(index, gradient, variable, rate)
         elif keras.backend.backend() == "tensorflow":
@@ -86,6 +102,12 @@ class SGD(keras.optimizers.Optimizer):
         else:
             self.assign(variable, variable - rate * self._direction(index, self._penalised(index, gradient, variable)))
         self._move_average(index, variable)
+
+    def _rate(self, index, learning_rate, dtype):
+        """The rate of one variable in this step."""
+        factor = self._rate_factors[index]
+        factor = factor(self.iterations) if callable(factor) else factor
+        return ops.cast(learning_rate * factor, dtype)
 
     def _penalised(self, index, gradient, variable):
         """The gradient with that of the penalty."""
@@ -133,8 +155,10 @@ class SGD(keras.optimizers.Optimizer):
         if not self._averages:
             return
         average = self._averages[index]
-        count = ops.cast(self.iterations, variable.dtype)
-        share = 1 - ops.minimum(ops.cast(self.average_decay, variable.dtype), (1 + count) / (10 + count))
+        share = ops.cast(1 - self._decay(), variable.dtype)
+        if self.lookahead:
+            due = (self.iterations + 1) % self.lookahead == 0
+            share = ops.where(due, share, 0.0)
         if keras.backend.backend() == "torch":
             average.value.lerp_(variable.value.detach(), share)
         elif keras.backend.backend() == "tensorflow":
@@ -143,16 +167,36 @@ class SGD(keras.optimizers.Optimizer):
             tf.raw_ops.ResourceApplyGradientDescent(var=average.value.handle, alpha=share, delta=average - variable)
         else:
             self.assign(average, average + share * (variable - average))
+        if self.lookahead:
+            self.assign(variable, ops.where(due, *map(ops.convert_to_tensor, (average, variable))))
+
+    def _decay(self):
+        """The decay of the average in this step."""
+        if callable(self.average_decay):
+            return self.average_decay(self.iterations + 1)
+        count = ops.cast(self.iterations, "float32")
+        return ops.minimum(self.average_decay, (1 + count) / (10 + count))
 
     def averaged_weights(self):
         """The running averages, in the order of the trainable variables; None where none are kept."""
         return [keras.ops.convert_to_numpy(average) for average in self._averages] or None
 
     def get_config(self):
+        serialise = keras.saving.serialize_keras_object
         own = {
             "momentum": self.momentum,
             "nesterov": self.nesterov,
             "l2": self.l2,
-            "average_decay": self.average_decay,
+            "average_decay": serialise(self.average_decay),
+            "lookahead": self.lookahead,
+            "rate_factors": {path: serialise(factor) for path, factor in self.rate_factors.items()},
         }
         return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """The optimiser of a configuration."""
+        revive = keras.saving.deserialize_keras_object
+        factors = {path: revive(factor) for path, factor in config["rate_factors"].items()}
+        config = {**config, "average_decay": revive(config["average_decay"]), "rate_factors": factors}
+        return super().from_config(config, custom_objects=custom_objects)

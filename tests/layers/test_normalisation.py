@@ -42,8 +42,9 @@ def test_per_image_standardization():
     np.testing.assert_allclose(out[1:], (x[1:] - mean) / std, atol=1e-5)
 
 
+@pytest.mark.parametrize("parts", [{}, {"scale": False}, {"center": False}, {"scale": False, "center": False}])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
-def test_batch_normalization_is_that_of_keras(dtype, tolerance):
+def test_batch_normalization_is_that_of_keras(dtype, tolerance, parts):
     """Outputs, gradients and moving statistics, by two steps of training."""
     x = 3 + 2 * RANDOM.normal(size=(16, 6, 6, 8)).astype("float32")
     target = RANDOM.normal(size=x.shape).astype("float32")
@@ -53,7 +54,7 @@ def test_batch_normalization_is_that_of_keras(dtype, tolerance):
             [
                 keras.Input(x.shape[1:]),
                 keras.layers.Dense(8, kernel_initializer="identity"),
-                kind(momentum=0.9, epsilon=1e-3, dtype=dtype),
+                kind(momentum=0.9, epsilon=1e-3, dtype=dtype, **parts),
                 keras.layers.Activation("linear", dtype="float32"),
             ]
         )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cifar_zoo.training.sgd import SGD
+from cifar_zoo import schedules
+from cifar_zoo.training.optimizers import SGD, Muon
 
 RATES = [0.1] * 5 + [0.02] * 5 + [0.2] * 5 + [0.001] * 5
 RANDOM = np.random.default_rng(0)
@@ -102,10 +103,55 @@ def test_l2_by_path_is_that_of_torch_by_group(average_decay):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_l2_of_an_unknown_path_is_refused():
-    optimizer = SGD(l2={"dense1/kernel": 0.1, "dens2/kernel": 0.1})
+@pytest.mark.parametrize("argument", ["l2", "rate_factors"])
+def test_an_unknown_path_is_refused(argument):
+    optimizer = SGD(**{argument: {"dense1/kernel": 0.1, "dens2/kernel": 0.1}})
     with pytest.raises(ValueError, match="'dens2/kernel', which no variable has; the nearest is 'dense2/kernel'"):
         optimizer.build(layers_of({"dense1": (3, 2), "dense2": (2, 2), "classifier": (2, 2)}))
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Muon])
+def test_rate_factors_are_groups_of_torch(optimizer):
+    torch = pytest.importorskip("torch")
+    shapes = {"dense1": (6,), "dense2": (5,), "classifier": (4,)}  # vectors, which Muon leaves to SGD
+    variables = layers_of(shapes)
+    weights = [torch.nn.Parameter(torch.tensor(ops.convert_to_numpy(variable))) for variable in variables]
+    theirs = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=0.1, momentum=0.9, nesterov=True)
+    until_step_3 = schedules.PiecewiseByEpoch((3,), (1.0, 0.0), steps_per_epoch=1)
+    ours = optimizer(0.1, momentum=0.9, rate_factors={"dense1/kernel": 64.0, "dense2/kernel": until_step_3})
+    ours.build(variables)
+    for step in range(8):
+        for group, factor in zip(theirs.param_groups, (64.0, 1.0 if step < 3 else 0.0, 1.0), strict=True):
+            group["lr"] = 0.1 * factor
+        gradients = [np.random.default_rng(step).normal(size=shape).astype("float32") for shape in shapes.values()]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = torch.tensor(gradient)
+        theirs.step()
+        ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+    for variable, weight in zip(variables, weights, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Muon])
+def test_lookahead(optimizer):
+    """Against its definition: fast steps, and after every third one a pull towards slow weights."""
+    start = RANDOM.normal(size=7).astype("float32")
+    fast, slow, momentum = start.astype("float64"), start.astype("float64"), np.zeros(7)
+    variable = keras.Variable(start, name="bias")
+    ours = optimizer(0.1, momentum=0.9, average_decay=schedules.PowerRise(0.8, 12, 3), lookahead=3)
+    ours.build([variable])
+    np.testing.assert_array_equal(ours.averaged_weights()[0], start)
+    for step in range(1, 9):
+        gradient = np.random.default_rng(step).normal(size=7).astype("float32")
+        momentum = 0.9 * momentum + gradient
+        fast = fast - 0.1 * (gradient + 0.9 * momentum)
+        if step % 3 == 0:
+            decay = 0.8 * (step / 12) ** 3
+            slow = decay * slow + (1 - decay) * fast
+            fast = slow
+        ours.apply([ops.convert_to_tensor(gradient)])
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), fast, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours.averaged_weights()[0], slow, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_may_lie_in_memory_in_any_order():
@@ -146,9 +192,17 @@ def test_clipping_by_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(ops.convert_to_numpy(variables[1]), -4 / norm * np.ones(2), rtol=1e-5)
 
 
-@pytest.mark.parametrize("l2", [1e-3, {"dense1/kernel": 1e-3, "dense2/kernel": 2e-3}])
-def test_serialisation(l2):
-    optimizer = SGD(0.3, momentum=0.8, nesterov=False, l2=l2, average_decay=0.99, global_clipnorm=2.0)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"l2": 1e-3, "average_decay": 0.99, "global_clipnorm": 2.0},
+        {"l2": {"dense1/kernel": 1e-3, "dense2/kernel": 2e-3}},
+        {"average_decay": schedules.PowerRise(0.8, 100), "lookahead": 5},
+        {"rate_factors": {"dense1/kernel": 2.0, "dense2/kernel": schedules.PiecewiseByEpoch((3,), (1.0, 0.0), 5)}},
+    ],
+)
+def test_serialisation(options):
+    optimizer = SGD(0.3, momentum=0.8, nesterov=False, **options)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 
@@ -160,6 +214,8 @@ def test_serialisation(l2):
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
         ({"l2": -1e-4}, "l2 must be 0 or more, not -0.0001"),
         ({"l2": {"dense1/kernel": 0.1, "dense2/kernel": -0.1}}, "l2 must be 0 or more, not -0.1"),
+        ({"lookahead": 5}, "lookahead must be 0 or more, and 0 where average_decay is None, not 5"),
+        ({"lookahead": -1, "average_decay": 0.9}, "lookahead must be .* not -1"),
         ({"average_decay": 1.5}, r"average_decay must be None or in \[0, 1\), not 1.5"),
     ],
 )

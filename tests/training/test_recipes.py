@@ -8,8 +8,8 @@ import pytest
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, list_models, model_info
-from cifar_zoo.training.fit import learning_rate, optimizer
 from cifar_zoo.training.network import dropout_layers, dropping
+from cifar_zoo.training.optimize import learning_rate, optimizer
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import RECIPES, find_recipe, recipes_for
 
@@ -46,7 +46,8 @@ def rates(recipe, steps=1):
 
 def test_every_published_row_has_both_recipes():
     for name in list_models():
-        assert {"zoo", "seed"} <= recipes_for(name).keys(), name
+        assert "zoo" in recipes_for(name), name
+        assert "seed" in recipes_for(name) or not model_info(name).rows, name
     for table in RECIPES.values():
         families = {model_info(name).family for name in list_models()}
         assert set(table) <= {"", *families, *list_models()}
@@ -115,7 +116,7 @@ def test_the_factors_of_the_penalty():
 def test_the_penalty_of_the_tutorial_goes_by_layer():
     """500 over the number of weights, on hidden dense layers only: 5.65e-4 and 6.78e-3."""
     model = cifar_zoo.create_model("tuto")
-    sgd = optimizer(seed("tuto"), 0.1, "float32", model)
+    sgd = optimizer(seed("tuto"), 5, "float32", model)
     sgd.build(model.trainable_variables)
     weights = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     sgd.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_zoo import Recipe, schedules
-from cifar_zoo.training.fit import learning_rate
+from cifar_zoo.training.optimize import learning_rate
 
 # rate at epoch e of 100 for an initial rate of 0.1, bounds -6 and 3
 CHECK = {0: 0.099999, 10: 0.099996, 30: 0.099864, 50: 0.095257, 60: 0.076852, 66: 0.052996, 70: 0.035434, 80: 0.008317,
@@ -55,6 +55,12 @@ def test_piecewise_by_epoch():
     assert float(schedules.PiecewiseByEpoch((), (0.3,), 7)(100)) == pytest.approx(0.3)
 
 
+def test_power_rise():
+    rise = schedules.PowerRise(0.95**5, total_steps=480)
+    found = [float(rise(step)) for step in (0, 5, 240, 480, 600)]
+    np.testing.assert_allclose(found, [0, 0.7737809 / 96**3, 0.7737809 / 8, 0.7737809, 0.7737809], rtol=1e-5)
+
+
 def test_triangular():
     total = 39
     triangular = schedules.Triangular(0.5, total)
@@ -74,6 +80,7 @@ def test_cosine_decay_is_that_of_keras():
         schedules.TanhDecay(0.3, 50, -5.0, 2.0),
         schedules.PiecewiseByEpoch((2, 6), (0.1, 0.05, 0.01), 5),
         schedules.Triangular(0.3, 50, 0.3, 0.1, 0.05),
+        schedules.PowerRise(0.8, 50, 2.0),
         schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7),
         schedules.WarmUp(schedules.TanhDecay(0.3, 50, -5.0, 2.0), 7, start=0.3),
         schedules.Staircase(schedules.TanhDecay(0.3, 10), 5),
@@ -105,6 +112,9 @@ def test_serialisation(schedule):
         (lambda: schedules.Triangular(1, 0), "total_steps must be positive, not 0"),
         (lambda: schedules.Triangular(1, 10, peak=1), r"peak must be in \(0, 1\), not 1"),
         (lambda: schedules.Triangular(1, 10, end=-0.1), "end must be 0 or more, not -0.1"),
+        (lambda: schedules.PowerRise(-0.1, 10), "end must be 0 or more, not -0.1"),
+        (lambda: schedules.PowerRise(0.1, 0), "total_steps must be positive, not 0"),
+        (lambda: schedules.PowerRise(0.1, 10, 0), "power must be positive, not 0"),
         (lambda: schedules.WarmUp(schedules.TanhDecay(0.1, 10), -1), "warmup_steps must be 0 or more, not -1"),
         (lambda: schedules.WarmUp(schedules.TanhDecay(0.1, 10), 1, 2.0), r"start must be None or in \[0, 1\], not 2.0"),
         (lambda: schedules.Staircase(schedules.TanhDecay(0.1, 10), 0), "steps_per_epoch must be positive, not 0"),

@@ -1,0 +1,118 @@
+"""Minutes to 94 % on CIFAR-10: our `airbench94` by the recipe "fast" beside the same training in plain PyTorch.
+
+    python benchmarks/to_94.py --seeds 0,1,2 --json results/to_94.json
+    python benchmarks/to_94.py --seeds 0 --backends tensorflow,torch,jax --epochs 2
+
+Both sides are whole processes that take turns: for each seed `airbench_in_torch.py`, then `cifar-zoo fit airbench94
+--recipe fast` with each backend. "Training" runs from the first look at the pictures to the end of the last step; ours
+also has in it what is compiled, and the checkpoints. "To the end" is the whole process, with imports, data, the
+batch-norm statistics of the averaged weights, and the test pictures, which ours measures in float32 and with the file's
+rounded weights. Steps a second are the median over epochs, the first one apart.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BATCH = 1024
+
+
+def timed(command, **environment):
+    """The last line of a process's output as JSON, and its wall time in seconds."""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, *map(str, command)], stdout=subprocess.PIPE, env=os.environ | environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1]), time.monotonic() - start
+
+
+def median_after_first(epochs):
+    """The median over all epochs but the first, where there are more."""
+    return statistics.median(epochs[1:] or epochs)
+
+
+def in_torch(seed, epochs, data):
+    """A training in plain PyTorch."""
+    command = [HERE / "airbench_in_torch.py", "--data", data, "--seed", seed, "--epochs", epochs]
+    report, seconds = timed(command)
+    return {
+        "accuracy": report["accuracy"],
+        "tta_accuracy": report["tta_accuracy"],
+        "training_seconds": report["seconds"],
+        "seconds": seconds,
+        "steps_per_second": report["steps"] / epochs / median_after_first(report["epoch_seconds"]),
+    }
+
+
+def in_keras(backend, seed, epochs, data, runs):
+    """Our training with one backend, in a run directory among others."""
+    run = runs / f"airbench94-{backend}-{seed}"
+    command = ["-m", "cifar_zoo", "fit", "airbench94", "--recipe", "fast", "--epochs", epochs, "--seed", seed]
+    command += ["--data", data, "--run-dir", run, "--no-resume", "--json"]
+    report, seconds = timed(command, KERAS_BACKEND=backend)
+    with (run / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    return {
+        "accuracy": report["test_accuracy"],
+        "tta_accuracy": report["test_tta_accuracy"],
+        "training_seconds": float(history[-1]["seconds"]),
+        "seconds": seconds,
+        "steps_per_second": median_after_first([float(row["pictures_per_second"]) for row in history]) / BATCH,
+    }
+
+
+def mean(runs, field):
+    """The mean of a figure over runs."""
+    return statistics.mean(run[field] for run in runs)
+
+
+def main():
+    """Train, print the table, and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    parser.add_argument("--backends", default="tensorflow", help="separated by commas")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--data", default=os.environ.get("CIFAR_ZOO_DATA"), help=".npz file of CIFAR-10")
+    parser.add_argument("--runs", type=Path, help="keep our run directories here")
+    parser.add_argument("--json", type=Path, help="file to write")
+    arguments = parser.parse_args()
+    if not arguments.data:
+        parser.error("--data or CIFAR_ZOO_DATA must name an .npz file of CIFAR-10")
+
+    from cifar_zoo.environment import describe_environment
+
+    folder = arguments.runs or Path(tempfile.mkdtemp())
+    runs = {"plain PyTorch": []} | {backend: [] for backend in arguments.backends.split(",")}
+    for seed in map(int, arguments.seeds.split(",")):
+        for name, own in runs.items():
+            if name == "plain PyTorch":
+                run = in_torch(seed, arguments.epochs, arguments.data)
+            else:
+                run = in_keras(name, seed, arguments.epochs, arguments.data, folder)
+            own.append({"seed": seed, **run})
+            print(f"{name}, seed {seed}: {json.dumps(run)}", file=sys.stderr, flush=True)
+            if arguments.json:
+                report = {"epochs": arguments.epochs, "runs": runs, "environment": describe_environment()}
+                arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+    print(f"{'':14} plain %  with TTA %  training min  to the end min  steps/s  of PyTorch's time")
+    for name, own in runs.items():
+        print(
+            f"{name:14} {100 * mean(own, 'accuracy'):7.2f}  {100 * mean(own, 'tta_accuracy'):10.2f}  "
+            f"{mean(own, 'training_seconds') / 60:12.2f}  {mean(own, 'seconds') / 60:14.2f}  "
+            f"{mean(own, 'steps_per_second'):7.3f}  "
+            f"{mean(own, 'training_seconds') / mean(runs['plain PyTorch'], 'training_seconds'):9.2f} training, "
+            f"{mean(own, 'seconds') / mean(runs['plain PyTorch'], 'seconds'):.2f} to the end"
+        )
+
+
+if __name__ == "__main__":
+    main()
