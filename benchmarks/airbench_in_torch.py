@@ -87,8 +87,9 @@ class BatchNorm(nn.BatchNorm2d):
 class Airbench(nn.Module):
     """Logits (examples, 10) in float32 of normalised pictures (examples, 3, 32, 32)."""
 
-    def __init__(self, kernel, widths=(64, 256, 256)):
+    def __init__(self, kernel, widths=(64, 256, 256), dtype=torch.bfloat16):
         super().__init__()
+        self.dtype = dtype
         self.whiten = nn.Conv2d(3, len(kernel), kernel.shape[2:])
         self.whiten.weight = nn.Parameter(kernel, requires_grad=False)
         nn.init.zeros_(self.whiten.bias)
@@ -99,8 +100,8 @@ class Airbench(nn.Module):
         self.layers = nn.Sequential(*layers, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(widths[-1], 10, bias=False))
 
     def forward(self, pictures):
-        whitened = self.whiten(pictures).bfloat16()
-        with torch.autocast("cpu", torch.bfloat16):
+        whitened = self.whiten(pictures).to(self.dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return self.layers(whitened).float() / 9
 
 

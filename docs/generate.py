@@ -11,8 +11,10 @@ import inspect
 import io
 import json
 import re
+import statistics
 from dataclasses import asdict, fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import cifar_zoo
@@ -78,14 +80,15 @@ def layers() -> str:
 def rows() -> str:
     """The table of docs/results.md: each published row, and what we have measured."""
     text = [
-        "| row | network | published % | ours % | runs | tag | epochs | minutes | hardware |",
-        "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |",
+        "| row | network | published % | ours % | with TTA % | runs | tag | epochs | minutes | hardware |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |",
     ]
     for line in lines():
         row = f"[{line.row}]({line.table})" if str(line.table).startswith("http") else line.row or "(none)"
         start = f"| {row} | {line.network} | {_percent(line.published)} |"
-        run = f"{line.ours} | {line.runs} | {line.tag} | {line.epochs} | {line.minutes or 0:.1f} | {line.hardware} |"
-        text.append(f"{start} {run if line.runs else 'no run yet | | | | | |'}")
+        accuracies = f"{line.ours} | {_percent(line.tta_accuracy)}"
+        run = f"{accuracies} | {line.runs} | {line.tag} | {line.epochs} | {line.minutes or 0:.1f} | {line.hardware} |"
+        text.append(f"{start} {run if line.runs else 'no run yet | | | | | | |'}")
     return "\n".join(text)
 
 
@@ -112,6 +115,59 @@ def speed() -> str:
             f"| {found['hardware']} |"
         )
     return "\n".join(text)
+
+
+def to_94() -> str:
+    """The table of docs/fast.md: minutes to 94 % beside plain PyTorch."""
+    text = [
+        "| | plain % | with TTA % | training, min | to the end, min | steps/s | of PyTorch's training time | runs |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    runs = json.loads((ROOT / "results" / "to_94.json").read_text())["runs"]
+    for name, own in runs.items():
+        mean = {field: statistics.mean(run[field] for run in own) for field in own[0]}
+        of_torch = mean["training_seconds"] / statistics.mean(run["training_seconds"] for run in runs["plain PyTorch"])
+        accuracies = " | ".join(
+            _with_deviation([100 * run[field] for run in own]) for field in ("accuracy", "tta_accuracy")
+        )
+        text.append(
+            f"| {name} | {accuracies} | {mean['training_seconds'] / 60:.2f} | {mean['seconds'] / 60:.2f} "
+            f"| {mean['steps_per_second']:.3f} | {of_torch:.2f} | {len(own)} |"
+        )
+    return "\n".join(text)
+
+
+def ablation() -> str:
+    """The table of docs/fast.md: what each trick is worth."""
+    report = json.loads((ROOT / "results" / "fast_ablation.json").read_text())
+    runs: dict[str, dict[int, list[float]]] = {}
+    for run in report["runs"]:
+        runs.setdefault(run["without"], {}).setdefault(run["epochs"], []).append(100 * run["accuracy"])
+    lengths = sorted({epochs for by_epochs in runs.values() for epochs in by_epochs})
+    text = [
+        f"| without | {' | '.join(f'{epochs} epochs, %' for epochs in lengths)} | epochs to 93 % |",
+        f"| --- | {'---: | ' * len(lengths)}---: |",
+    ]
+    for variant, by_epochs in runs.items():
+        means = {epochs: statistics.mean(by_epochs[epochs]) for epochs in sorted(by_epochs)}
+        figures = " | ".join(f"{means[epochs]:.2f}" if epochs in means else "" for epochs in lengths)
+        text.append(f"| {variant} | {figures} | {_crossing(means, 93.0)} |")
+    return "\n".join(text)
+
+
+def _crossing(means: dict[int, float], level: float) -> str:
+    """The number of epochs at which the lines between runs cross a level."""
+    for (before, low), (after, high) in pairwise(means.items()):
+        if low <= level <= high:
+            return f"{before + (level - low) / (high - low) * (after - before):.1f}"
+    shortest, longest = min(means), max(means)
+    return f"below {shortest}" if means[shortest] > level else f"above {longest}"
+
+
+def _with_deviation(values: list[float]) -> str:
+    """The mean, and the sample deviation where there are several values."""
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
 
 
 def results_csv() -> str:
@@ -204,6 +260,7 @@ TABLES = {
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed},
+    "docs/fast.md": {"to_94": to_94, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences},
 }
 

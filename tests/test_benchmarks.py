@@ -1,14 +1,21 @@
-"""The benchmark of the training step, as a process."""
+"""The benchmarks: that both sides do the same, and that they run."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "train_step.py"
+import cifar_zoo
+from cifar_zoo.training.order import Order
+from cifar_zoo.training.recipes import find_recipe
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+SCRIPT = BENCHMARKS / "train_step.py"
 
 
 def measure(tmp_path, *arguments):
@@ -33,3 +40,104 @@ def test_both_sides_train_the_same_network(tmp_path, network):
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs each operation by itself")
 def test_fit_adds_less_than_four_milliseconds_to_a_step(tmp_path):
     assert measure(tmp_path, "none")["fit"]["overhead_ms"] < 4
+
+
+@pytest.fixture
+def airbench_in_torch():
+    pytest.importorskip("torch")
+    spec = importlib.util.spec_from_file_location("airbench_in_torch", BENCHMARKS / "airbench_in_torch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def airbench_weights(model):
+    """The weights of our network as its twin in PyTorch has them, in order."""
+    import torch
+
+    def tensors(suffix, attribute):
+        layers = [layer for layer in model.layers if layer.name.endswith(suffix)]
+        return [torch.tensor(keras.ops.convert_to_numpy(getattr(layer, attribute))) for layer in layers]
+
+    kernels = [kernel.permute(3, 2, 0, 1) for kernel in tensors("_conv", "kernel")]
+    (classifier,) = tensors("classifier", "kernel")
+    return [*tensors("whitening", "bias"), *kernels, *tensors("_bn", "beta"), classifier.T]
+
+
+def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar10, tmp_path, monkeypatch):
+    """The weights after eight steps on the same batches, in float32: rates, decay, lookahead and the frozen bias."""
+    import torch
+
+    (x, y), _ = cifar10
+    x, y, batch, epochs = x[:64], y[:64], 32, 4
+    model = cifar_zoo.create_model("airbench94")
+    network = airbench_in_torch.Airbench(airbench_in_torch.whitening(torch.tensor(x)), dtype=torch.float32)
+    convolutions = [layer.weight for layer in network.layers if isinstance(layer, airbench_in_torch.Conv)]
+    norms = [layer.bias for layer in network.layers if isinstance(layer, airbench_in_torch.BatchNorm)]
+    theirs = [network.whiten.bias, *convolutions, *norms, network.layers[-1].weight]
+    start = airbench_weights(model)
+    with torch.no_grad():
+        for weight, value in zip(theirs, start, strict=True):
+            weight.copy_(value)
+    batches = Order(x, y, batch, seed=0).batches(0)
+
+    def epoch_of_batches(*_):
+        for _ in range(len(x) // batch):
+            pictures, labels = next(batches)
+            yield airbench_in_torch.normalise(torch.tensor(pictures)), torch.tensor(labels).long()
+
+    monkeypatch.setattr(airbench_in_torch, "BATCH", batch)
+    monkeypatch.setattr(airbench_in_torch, "epoch_of_batches", epoch_of_batches)
+    monkeypatch.setattr(airbench_in_torch, "Airbench", lambda _: network)
+    airbench_in_torch.train(torch.tensor(x), torch.tensor(y).long(), epochs)
+
+    recipe = find_recipe("fast", "airbench94").with_(
+        epochs=epochs, batch_size=batch, flip=False, alternating_flip=False, padding=0, test_time_augmentation=False
+    )
+    run = tmp_path / "run"
+    cifar_zoo.fit_cifar10(model, recipe, data=((x, y), (x, y)), run_dir=run, precision="float32", verbose=0)
+    for before, expected, found in zip(start, theirs, airbench_weights(model), strict=True):
+        moved = (expected - before).norm()
+        assert (expected - found).norm() < 0.02 * moved, (tuple(found.shape), float((expected - found).norm() / moved))
+
+
+@pytest.mark.full
+def test_minutes_to_94(tmp_path, cifar10):
+    pytest.importorskip("torch")
+    (x, y), (x_test, y_test) = cifar10
+    data = {"x_train": x[:2048], "y_train": y[:2048], "x_test": x_test[:100], "y_test": y_test[:100]}
+    np.savez(tmp_path / "small.npz", **data)
+    backend, options = keras.backend.backend(), ["--epochs", "2", "--seeds", "3,4"]
+    command = [BENCHMARKS / "to_94.py", "--backends", backend, "--data", tmp_path / "small.npz", *options]
+    done = subprocess.run(
+        list(map(str, [sys.executable, *command, "--json", tmp_path / "report.json"])), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((tmp_path / "report.json").read_text())["runs"]
+    assert set(runs) == {"plain PyTorch", backend}
+    for own in runs.values():
+        assert [run["seed"] for run in own] == [3, 4]
+        for run in own:
+            assert 0 < run["training_seconds"] < run["seconds"] and run["steps_per_second"] > 0
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["plain", backend]
+
+
+def test_each_ablation_leaves_out_what_it_says():
+    spec = importlib.util.spec_from_file_location("ablation", BENCHMARKS / "ablation.py")
+    ablation = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ablation)
+    plain = cifar_zoo.create_model("airbench94")
+    recipe = find_recipe("fast", "airbench94")
+    for change, settings in ablation.VARIANTS.values():
+        assert all(getattr(recipe, field) != value for field, value in settings.items())
+        if change:
+            changed = ablation.with_layers(change)
+            assert [layer.name for layer in changed.layers] == [layer.name for layer in plain.layers]
+            others = [change(layer) for layer in plain.layers]
+            assert sum(other is not None for other in others) in (1, 6)
+            for layer, other in zip(changed.layers, others, strict=True):
+                assert other is None or type(layer) is type(other)
+    stem = ablation.with_layers(ablation.trained_stem).get_layer("whitening")
+    assert stem.trainable_weights and tuple(stem.kernel.shape) == (2, 2, 3, 24)
+    kernel = keras.ops.convert_to_numpy(ablation.with_layers(ablation.random_start).get_layer("stage1_2_conv").kernel)
+    assert np.abs(kernel).max() <= 1 / np.sqrt(9 * 64)

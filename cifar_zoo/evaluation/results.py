@@ -32,6 +32,7 @@ class Result:
         params: of the network, batch-norm statistics included.
         test_accuracy: in 0..1, on the 10,000 test pictures, measured once, after the last epoch.
         test_loss: mean cross-entropy of the same.
+        test_tta_accuracy: the accuracy with test-time augmentation; None where the recipe does not ask for it.
         command, hardware, versions, commit: what trained it, on what, with what.
         history: one dict an epoch.
     """
@@ -50,6 +51,7 @@ class Result:
     params: int
     test_accuracy: float
     test_loss: float
+    test_tta_accuracy: float | None
     command: str
     hardware: str
     versions: dict[str, str]
@@ -67,6 +69,7 @@ class Line:
         tag: of the runs; None where there are none, and then all below is None too.
         runs: number of them.
         accuracy, deviation: mean and sample deviation of their test accuracies in percent.
+        tta_accuracy: mean of those with test-time augmentation, where there are such.
         epochs, minutes: of a run, the minutes as a mean.
         hardware: what they ran on.
         differences: fields of the recipe that are not as in the recipe `seed`, "field ours (theirs)".
@@ -80,6 +83,7 @@ class Line:
     runs: int = 0
     accuracy: float | None = None
     deviation: float | None = None
+    tta_accuracy: float | None = None
     epochs: int | None = None
     minutes: float | None = None
     hardware: str | None = None
@@ -117,6 +121,7 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
     if not (run_dir / "metrics.json").exists():
         raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be packed")
     values = read_json(run_dir / "config.json") | read_json(run_dir / "metrics.json")
+    values.setdefault("test_tta_accuracy", None)
     values["tag"] = tag or values["recipe_name"]
     values["history"] = [
         {name: float(f"{value:.6g}") if name != "epoch" else value for name, value in row.items()}
@@ -174,6 +179,7 @@ def table(results: Iterable[Result], networks: Iterable[str] | None = None) -> l
 
 def _measured(tag: str, runs: list[Result]) -> dict[str, Any]:
     accuracies = [100 * run.test_accuracy for run in runs]
+    augmented = [100 * run.test_tta_accuracy for run in runs if run.test_tta_accuracy is not None]
     seed = recipes_for(runs[0].model).get("seed")
     ours = Recipe(**runs[0].recipe).to_dict()
     theirs = seed.to_dict() if seed else ours
@@ -182,6 +188,7 @@ def _measured(tag: str, runs: list[Result]) -> dict[str, Any]:
         "runs": len(runs),
         "accuracy": statistics.mean(accuracies),
         "deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
+        "tta_accuracy": statistics.mean(augmented) if augmented else None,
         "epochs": runs[0].epochs,
         "minutes": statistics.mean(run.minutes for run in runs),
         "hardware": "; ".join(sorted({run.hardware for run in runs})),

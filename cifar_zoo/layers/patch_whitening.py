@@ -104,7 +104,7 @@ class PatchWhitening(keras.layers.Layer):
 
 
 def _held(bias):
-    """A bias whose gradient is zero, so that nothing is computed for it. PyTorch would find it missing, and keeps it."""
+    """A bias whose gradient is zero, so that nothing is computed for it. PyTorch would miss it, and keeps it."""
     if keras.backend.backend() == "tensorflow":  # would find it missing, too, if it were only stopped
         import tensorflow as tf
 

@@ -48,7 +48,7 @@ def bottleneck(x, kernel: int, expand: int, width: int, excite: bool, activation
     """Expand, filter each channel, excite, and project without an activation."""
     y = bn_act(conv(x, expand, 1, 1, f"{name}_expand", bias=False), f"{name}_expand", activation)
     y = depthwise_bn(y, kernel, stride, f"{name}_depthwise")
-    y = layers.Activation(activation, name=f"{name}_depthwise_{activation}")(y)
+    y = zoo_layers.Activation(activation, name=f"{name}_depthwise_{activation}")(y)
     if excite:
         y = zoo_layers.SqueezeExcite(
             units=expand // 4,

@@ -30,7 +30,7 @@ def conv(x, filters: int, size: int, stride: int, name: str, bias: bool = True):
 def bn_act(x, name: str, activation: str = "relu"):
     """Batch norm and activation."""
     x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.Activation(activation, name=f"{name}_{activation}")(x)
+    return zoo_layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
 def basic(x, filters: int, stride: int, name: str):

@@ -28,7 +28,6 @@ from cifar_zoo.training.network import (
     dropping,
     flat_layers,
     hidden_dense_kernels,
-    hold_whitening,
 )
 from cifar_zoo.training.optimize import learning_rate, optimizer
 from cifar_zoo.training.order import Order
@@ -75,6 +74,7 @@ def fit_cifar10(
     holdout: int = 0,
     max_minutes: float | None = None,
     resume: bool = True,
+    steps_per_execution: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
@@ -100,6 +100,8 @@ def fit_cifar10(
         max_minutes: stop with a checkpoint when this time is nearly up, also within an epoch. The end of a run, in
             which the batch-norm statistics are estimated and the test pictures measured, is not broken off.
         resume: False refuses a run directory that holds a run.
+        steps_per_execution: how many steps one compiled call may take, which spares the host work where a step takes
+            milliseconds. As many are taken as divide an epoch's steps; callbacks hear of the first and the last.
         callbacks: Keras callbacks. Their `model` wraps the network, which is `model.network`. Their own state is not in
             the checkpoint, and what they do to the weights at the end goes where the recipe averages.
         verbose: "auto" (a bar on a terminal, lines elsewhere), 0 (silent), 1 (bar), 2 (lines).
@@ -118,6 +120,8 @@ def fit_cifar10(
         raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
     if max_minutes is not None and max_minutes <= 0:
         raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
+    if steps_per_execution < 1:
+        raise CifarZooError(f"steps_per_execution must be 1 or more, not {steps_per_execution}")
     if not 0 <= seed < 2**32:
         raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
     if isinstance(data, tuple):
@@ -175,7 +179,8 @@ def fit_cifar10(
         try:
             while (step := int(trainer.optimizer.iterations)) < total and not keeper.stopped:
                 epoch, offset = divmod(step, order.steps)
-                hold_whitening(trainer, epoch >= whitening_ends)
+                together = _largest_divisor(math.gcd(order.steps, offset), steps_per_execution)
+                trainer.change_step(together, hold_whitening=epoch >= whitening_ends)
                 trainer.fit(
                     order.batches(step),
                     initial_epoch=epoch,
@@ -188,7 +193,7 @@ def fit_cifar10(
                 )
         finally:
             display.close()
-            hold_whitening(trainer, False)
+            trainer.change_step(1, hold_whitening=False)
         if keeper.out_of_time:  # after the last step too: the next session has time for the end
             return Run(run.path, model, keeper.history, {}, finished=False)
         _take_average(trainer, order.batches(0))
@@ -217,6 +222,10 @@ def _resolve_recipe(
     if batch_size is not None:
         recipe = recipe.with_(batch_size=batch_size)
     return name, recipe if epochs is None else recipe.for_epochs(epochs)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(divisor for divisor in range(1, min(number, limit) + 1) if number % divisor == 0)
 
 
 def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> tuple[Split, Split | None]:

@@ -68,15 +68,6 @@ def adapt_whitening(model: keras.Model, pictures: np.ndarray) -> None:
             layer.adapt(keras.Model(model.inputs, layer.input).predict(pictures, batch_size=500, verbose=0))
 
 
-def hold_whitening(trainer: keras.Model, held: bool) -> None:
-    """Compile a training step with or without a gradient for the biases of whitening layers, where it has another."""
-    changing = [layer for layer in whitening_layers(trainer.network) if layer.held != held]
-    for layer in changing:
-        layer.held = held
-    if changing:
-        trainer.make_train_function(force=True)
-
-
 def whitening_layers(model: keras.Model) -> list[PatchWhitening]:
     """The layers of a network that whiten patches."""
     return [layer for layer in flat_layers(model) if isinstance(layer, PatchWhitening)]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
 
 from cifar_zoo.evaluation.evaluate import are_probabilities
 from cifar_zoo.layers.mixup import mix_targets
+from cifar_zoo.training.network import whitening_layers
 
 
 class Trainer(keras.Model):
@@ -27,6 +32,9 @@ class Trainer(keras.Model):
     Returns: the scores (batch, classes), logits where the network has them. With mixing, in training, a pair of these
         and the share (batch,) of each picture in what the network saw in its place.
     """
+
+    steps_per_execution: int
+    train_function: Callable | None
 
     def __init__(
         self,
@@ -53,6 +61,27 @@ class Trainer(keras.Model):
         scores = self.scores(pictures, training=training)
         return (scores, share) if training else scores
 
+    def change_step(self, together: int, hold_whitening: bool) -> None:
+        """Compile the training step anew, if it has to be another.
+
+        Args:
+            together: number of steps in one call.
+            hold_whitening: whether the biases of whitening layers get no gradient.
+        """
+        whitening = [layer for layer in whitening_layers(self.network) if layer.held != hold_whitening]
+        for layer in whitening:
+            layer.held = hold_whitening
+        if whitening or together != self.steps_per_execution:
+            self.steps_per_execution = together
+            self.make_train_function(force=True)
+
+    def make_train_function(self, force=False):
+        """Compile the step; with JAX several steps in one call are a scan, which Keras would call one by one."""
+        new = self.train_function is None or force
+        super().make_train_function(force)
+        if new and self.steps_per_execution > 1 and keras.backend.backend() == "jax":
+            self.train_function = _scan(self.train_step, self.steps_per_execution)
+
     def _augment(self, pictures, training):
         for layer in self.augmentation:
             pictures = layer(pictures, training=training)
@@ -72,6 +101,26 @@ class Trainer(keras.Model):
         # With mixing the accuracy is that by each picture's own label.
         self.accuracy.update_state(y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
         return self.get_metrics_result()
+
+
+def _scan(step: Callable, count: int) -> Callable:
+    """A function (state, iterator) -> (logs, state) for so many steps in one compiled call of JAX."""
+    import jax
+
+    def one(state, batch):
+        logs, state = step(state, batch)
+        return state, logs
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def several(state, batches):
+        state, logs = jax.lax.scan(one, state, batches)
+        return keras.tree.map_structure(lambda values: values[-1], logs), state
+
+    def execute(state, iterator):
+        batches = list(itertools.islice(iterator, count))
+        return several(state, keras.tree.map_structure(lambda *parts: np.stack(parts), *batches))
+
+    return execute
 
 
 def scores(network: keras.Model, pictures: np.ndarray) -> tuple[keras.Model, bool]:

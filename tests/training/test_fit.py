@@ -90,6 +90,7 @@ def test_another_configuration_leaves_the_run_alone(finished, small_npz, change,
         ({"epochs": 0}, "epochs must be positive, not 0"),
         ({"seed": -1}, "seed must be from 0 to 4294967295, not -1"),
         ({"max_minutes": -1}, "max_minutes must be positive, not -1"),
+        ({"steps_per_execution": 0}, "steps_per_execution must be 1 or more, not 0"),
     ],
 )
 def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, message):
@@ -358,3 +359,84 @@ def test_the_loss_of_mixed_pictures(cifar10, kind):
     assert trainer.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(
         np.mean(np.log(np.exp(clean).sum(axis=1)) - clean[np.arange(64), y]), rel=1e-4
     )
+
+
+class Calls(keras.callbacks.Callback):
+    """Notes the steps at which compiled calls begin and end."""
+
+    def on_train_begin(self, logs=None):
+        self.begins, self.ends = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begins.append(batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(batch)
+
+
+def test_several_steps_in_one_call_are_the_same_training(small_npz, tmp_path):
+    """Six steps an epoch, of which five may go together: three do."""
+    recipe, runs, calls = SMALL.with_(batch_size=100), [], []
+    for limit in (1, 5):
+        calls.append(Calls())
+        options = {"steps_per_execution": limit, "callbacks": [calls[-1]], "precision": "float32"}
+        runs.append(fit(small_npz, tmp_path / str(limit), recipe=recipe, **options))
+    assert (calls[1].begins, calls[1].ends) == ([0, 3, 0, 3], [2, 5, 2, 5])
+    assert calls[0].begins == [*range(6), *range(6)]
+    one, several = runs
+    for a, b in zip(one.model.get_weights(), several.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)  # weights are rounded to float16 in the end
+    assert one.history[-1]["loss"] == pytest.approx(several.history[-1]["loss"], rel=1e-4)
+
+
+WHITENED = Recipe(epochs=3, batch_size=100, learning_rate=0.1, warmup_epochs=0.0, whitening_epochs=2.0)
+
+
+def whitened(**options):
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(pixels)
+    x = keras.layers.ReLU()(cifar_zoo.layers.PatchWhitening(name="whitening", **options)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(10)(x), name="whitened")
+
+
+def test_whitening_is_fitted_to_the_training_pictures_and_its_bias_learns_for_a_while(cifar10, tmp_path):
+    (x, y), _ = cifar10
+    data, biases, kernels = ((x[:300], y[:300]), (x[300:400], y[300:400])), [], []
+    model = whitened()
+    layer = model.get_layer("whitening")
+
+    def note(epoch, logs=None):
+        biases.append(ops.convert_to_numpy(layer.bias).copy())
+        kernels.append(ops.convert_to_numpy(layer.kernel))  # later it is rounded
+
+    noting = keras.callbacks.LambdaCallback(on_epoch_end=note)
+    fit_cifar10(model, WHITENED, data=data, run_dir=tmp_path / "run", callbacks=[noting], verbose=0)
+    patches = np.lib.stride_tricks.sliding_window_view(x[:300] / 255, (2, 2), axis=(1, 2))
+    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 12)
+    outputs = patches @ kernels[0].reshape(12, 24)[:, :12]
+    moments = outputs.T @ outputs / len(outputs)
+    assert np.abs(moments - np.diag(np.diag(moments))).max() < 0.01
+    assert not np.array_equal(biases[0], biases[1])
+    np.testing.assert_array_equal(biases[1], biases[2])
+    assert not layer.held and layer.trainable
+
+
+def test_whitening_that_was_fitted_stays(cifar10, tmp_path):
+    (x, y), _ = cifar10
+    model = whitened()
+    model.get_layer("whitening").adapt(x[1000:1200] / 255)
+    before = ops.convert_to_numpy(model.get_layer("whitening").kernel)
+    data = ((x[:100], y[:100]), (x[100:150], y[100:150]))
+    fit_cifar10(model, WHITENED, data=data, epochs=1, run_dir=tmp_path / "run", verbose=0)
+    after = ops.convert_to_numpy(model.get_layer("whitening").kernel)
+    np.testing.assert_allclose(after, before, rtol=1e-3)  # rounded to float16
+
+
+def test_test_time_augmentation_stands_beside_the_plain_figure(small_npz, tmp_path):
+    run = fit(small_npz, tmp_path, recipe=SMALL.with_(epochs=1, test_time_augmentation=True), holdout=100)
+    for name in ("test", "holdout"):
+        assert {f"{name}_accuracy", f"{name}_tta_accuracy"} <= run.metrics.keys()
+    again = cifar_zoo.evaluate(run.model, small_npz, tta=True)
+    assert again["correct"] == run.metrics["test_correct"]
+    assert again["tta_correct"] == run.metrics["test_tta_correct"]
