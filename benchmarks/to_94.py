@@ -7,7 +7,8 @@ Both sides are whole processes that take turns: for each seed `airbench_in_torch
 --recipe fast` with each backend. "Training" runs from the first look at the pictures to the end of the last step; ours
 also has in it what is compiled, and the checkpoints. "To the end" is the whole process, with imports, data, the
 batch-norm statistics of the averaged weights, and the test pictures, which ours measures in float32 and with the file's
-rounded weights. Steps a second are the median over epochs, the first one apart.
+rounded weights. Steps a second are the median over epochs, the first one apart. Runs that the file holds already are
+not done again.
 """
 
 import argparse
@@ -20,6 +21,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from cifar_zoo.environment import describe_environment
+from cifar_zoo.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 BATCH = 1024
@@ -87,12 +91,16 @@ def main():
     if not arguments.data:
         parser.error("--data or CIFAR_ZOO_DATA must name an .npz file of CIFAR-10")
 
-    from cifar_zoo.environment import describe_environment
-
     folder = arguments.runs or Path(tempfile.mkdtemp())
-    runs = {"plain PyTorch": []} | {backend: [] for backend in arguments.backends.split(",")}
+    report = read_json(arguments.json) if arguments.json and arguments.json.exists() else {"runs": {}}
+    if report.setdefault("epochs", arguments.epochs) != arguments.epochs:
+        parser.error(f"{arguments.json} has runs of {report['epochs']} epochs")
+    runs = {name: report["runs"].get(name, []) for name in ("plain PyTorch", *arguments.backends.split(","))}
+    report |= {"runs": runs, "environment": describe_environment()}
     for seed in map(int, arguments.seeds.split(",")):
         for name, own in runs.items():
+            if seed in [run["seed"] for run in own]:
+                continue
             if name == "plain PyTorch":
                 run = in_torch(seed, arguments.epochs, arguments.data)
             else:
@@ -100,8 +108,7 @@ def main():
             own.append({"seed": seed, **run})
             print(f"{name}, seed {seed}: {json.dumps(run)}", file=sys.stderr, flush=True)
             if arguments.json:
-                report = {"epochs": arguments.epochs, "runs": runs, "environment": describe_environment()}
-                arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+                write_json(arguments.json, report)
 
     print(f"{'':14} plain %  with TTA %  training min  to the end min  steps/s  of PyTorch's time")
     for name, own in runs.items():

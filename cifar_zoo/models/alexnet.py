@@ -30,12 +30,12 @@ def dense_head(units: tuple[int, ...], dropout: float, activation: str = "relu",
 def small_kernel_trunk(x):
     """Convolutions of 3x3 only, unpadded where batch norm follows."""
     for number, filters in enumerate((96, 256), start=1):
-        x = layers.Conv2D(filters, 3, name=f"conv{number}")(x)
+        x = zoo_layers.Conv2D(filters, 3, name=f"conv{number}")(x)
         x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"conv{number}_bn")(x)
         x = stage(layers.ReLU(name=f"conv{number}_relu")(x), number)
         x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
     for number, filters in enumerate((384, 384, 256), start=3):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(x)
+        x = zoo_layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(x)
     return stage(x, 3)
 
 
@@ -49,7 +49,7 @@ def trunk(widths: tuple[int, ...], activation: str = "relu", initializer: str = 
     """The paper's kernels: 11x11 at stride 4, 5x5, and three of 3x3; normalisation and pooling behind the first two."""
 
     def conv(x, size: int, number: int, strides: int = 1):
-        return layers.Conv2D(
+        return zoo_layers.Conv2D(
             widths[number - 1],
             size,
             strides,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act
@@ -12,7 +13,7 @@ from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 def conv(x, filters: int, size: int, dilation: int, name: str):
     """A convolution with bias."""
-    return layers.Conv2D(
+    return zoo_layers.Conv2D(
         filters,
         size,
         padding="same",

@@ -31,7 +31,7 @@ def fan_out():
 
 def conv(x, filters: int, size: int, name: str):
     """A convolution without bias."""
-    return layers.Conv2D(
+    return zoo_layers.Conv2D(
         filters, size, padding="same", use_bias=False, kernel_initializer=fan_out(), name=f"{name}_conv"
     )(x)
 

@@ -26,7 +26,7 @@ from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 def conv_bn_relu(x, filters: int, size: int | tuple[int, int], name: str, *, strides: int = 1, padding: str = "same"):
     """A convolution with bias, batch norm and ReLU."""
-    x = layers.Conv2D(filters, size, strides, padding, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+    x = zoo_layers.Conv2D(filters, size, strides, padding, kernel_initializer="he_normal", name=f"{name}_conv")(x)
     x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 

@@ -40,7 +40,7 @@ C = (
 def residual(x, block: tuple, name: str):
     """A block, brought by a linear 1x1 convolution to the width of its input and added to it; batch norm and ReLU."""
     y = inception(x, block, name)
-    y = layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_normal", name=f"{name}_project_conv")(y)
+    y = zoo_layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_normal", name=f"{name}_project_conv")(y)
     x = layers.Add(name=f"{name}_add")([x, y])
     x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.registry import CNN_MODELS, Options, Row, register
@@ -11,7 +12,9 @@ from cifar_zoo.registry import CNN_MODELS, Options, Row, register
 
 def conv(x, filters: int, size: int, name: str):
     """A convolution with bias and ReLU."""
-    return layers.Conv2D(filters, size, padding="same", activation="relu", kernel_initializer="he_normal", name=name)(x)
+    return zoo_layers.Conv2D(
+        filters, size, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+    )(x)
 
 
 def fire(x, squeeze: int, expand: tuple[int, int], name: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act
@@ -17,7 +18,7 @@ def trunk(x):
             x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
         for unit in range(1, units + 1):
             name = f"stage{number}_{unit}"
-            x = bn_act(layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x), name)
+            x = bn_act(zoo_layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x), name)
         x = stage(x, number)
     return x
 

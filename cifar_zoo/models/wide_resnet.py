@@ -30,9 +30,9 @@ def swish_excite(x, index: int, name: str):
 
 def lecun_conv(x, filters: int, size: int, stride: int, name: str):
     """A convolution as in the networks of Flax: with bias, the kernel LeCun normal."""
-    return layers.Conv2D(filters, size, stride, padding="same", kernel_initializer="lecun_normal", name=f"{name}_conv")(
-        x
-    )
+    return zoo_layers.Conv2D(
+        filters, size, stride, padding="same", kernel_initializer="lecun_normal", name=f"{name}_conv"
+    )(x)
 
 
 def lecun_head(x, classes: int):
