@@ -80,7 +80,7 @@ def main():
     """Do what the file does not have."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", default=",".join(VARIANTS), help="what is left out, separated by commas")
-    parser.add_argument("--epochs", default="8,10", help="separated by commas")
+    parser.add_argument("--epochs", default="8,12", help="separated by commas")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--json", type=Path, required=True, help="file to write or to go on with")
     arguments = parser.parse_args()

@@ -197,7 +197,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help=".npz with x_train, y_train, x_test and y_test")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--steps", type=int, help="stop so early, to measure time")
     parser.add_argument("--holdout", type=int, default=0, help="last training pictures to evaluate, not the test set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -83,7 +83,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--backends", default="tensorflow", help="separated by commas")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--data", default=os.environ.get("CIFAR_ZOO_DATA"), help=".npz file of CIFAR-10")
     parser.add_argument("--runs", type=Path, help="keep our run directories here")
     parser.add_argument("--json", type=Path, help="file to write")

@@ -86,9 +86,10 @@ RESNET = Recipe(
 )
 
 # airbench94. There the rate and the decay are given for the sum of the losses of 1024 pictures, without the factor
-# 1 / (1 + 1 / (1 - momentum)): 11.5 and 0.0153.
+# 1 / (1 + 1 / (1 - momentum)): 11.5 and 0.0153. Its 9.9 epochs end at 94.0 % on average, so that every other run is
+# below.
 FAST = Recipe(
-    epochs=10,
+    epochs=12,
     batch_size=1024,
     learning_rate=1.5,
     schedule="triangular",
