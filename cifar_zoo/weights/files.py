@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import re
+import subprocess
+import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -12,6 +18,7 @@ import numpy as np
 
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import write_whole
+from cifar_zoo.weights.reader import Array, find_arrays
 
 Layout = dict[str, tuple[int, ...]]
 
@@ -69,18 +76,42 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     """Load a weights file whose layers are exactly those of the network.
 
     Raises:
-        CifarZooError: if the file is absent or damaged, or a layer is missing, surplus or of another shape. The network
-            keeps its weights then.
+        CifarZooError: if the file is absent, damaged or not one of numbers only, or a layer is missing, surplus, of
+            another shape or not finite. The network keeps its weights then.
     """
-    found, expected = stored_layout(path), layout(model)
-    for name in sorted(expected.keys() | found.keys()):
+    with tempfile.TemporaryDirectory() as folder:
+        # The checked values go into the network's own file, which Keras loads: nothing else of the given file is used.
+        own, values = Path(folder) / "own.weights.h5", Path(folder) / "values"
+        model.save_weights(own)
+        with h5py.File(own, "r+") as file:
+            needed = _by_name([array for array, _ in find_arrays(file)])
+            size = sum(math.prod(array.shape) * 8 for array in needed.values())
+            found = _by_name(_read(path, most=size, values=values))
+            _compare(found, needed, model.name, path)
+            with values.open("rb") as stream:
+                for name, array in found.items():
+                    dtype, group = needed[name].dtype, file[f"{needed[name].group}/vars"]
+                    value = np.fromfile(stream, array.dtype, math.prod(array.shape)).reshape(array.shape)
+                    with np.errstate(over="ignore"):
+                        value = value.astype(dtype)
+                    if not np.isfinite(value).all():
+                        raise CifarZooError(f"{path}: {name} holds values too large for {dtype}")
+                    del group[array.name]
+                    group[array.name] = value
+        model.load_weights(own)
+
+
+def _compare(found: dict[str, Array], needed: dict[str, Array], network: str, path: str | Path) -> None:
+    for name in sorted(needed.keys() | found.keys()):
         if name not in found:
-            raise CifarZooError(f"{path}: has no {name}, which {model.name} needs")
-        if name not in expected:
-            raise CifarZooError(f"{path}: has {name}, which {model.name} has not")
-        if found[name] != expected[name]:
-            raise CifarZooError(f"{path}: {name} is {found[name]}, and {model.name} needs {expected[name]}")
-    model.load_weights(path)
+            raise CifarZooError(f"{path}: has no {name}, which {network} needs")
+        if name not in needed:
+            raise CifarZooError(f"{path}: has {name}, which {network} has not")
+        ours, theirs = needed[name], found[name]
+        if theirs.shape != ours.shape:
+            raise CifarZooError(f"{path}: {name} is {theirs.shape}, and {network} needs {ours.shape}")
+        if np.dtype(theirs.dtype).kind != np.dtype(ours.dtype).kind:
+            raise CifarZooError(f"{path}: {name} is of dtype {theirs.dtype}, and {network} needs {ours.dtype}")
 
 
 def _check_name(path: str | Path) -> None:
@@ -92,27 +123,53 @@ def stored_layout(path: str | Path) -> Layout:
     """The shapes of the arrays in a weights file, by the names of their layers: {"stem_conv/0": (3, 3, 3, 16), ...}.
 
     Keras numbers the groups of a file by the class of the layer ("layers/conv2d_1") and keeps the layer's own name as
-    an attribute. Names that Keras has made up differ from one network to the next; for these the group stands.
+    an attribute. Names that Keras has made up differ from one network to the next; for these the group stands, as it
+    does for a name that two layers have.
+
+    Raises:
+        CifarZooError: if there is no such file, or it is not a whole one of numbers only.
     """
-    shapes: Layout = {}
+    return {name: array.shape for name, array in _by_name(_read(path)).items()}
 
-    def note(name: str, item: h5py.HLObject) -> None:
-        if isinstance(item, h5py.Dataset):
-            group = item.parent.name.removesuffix("/vars")
-            kind = re.sub(r"_\d+$", "", Path(group).name)
-            layer = str(item.parent.attrs.get("name", group))
-            made_up = re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer)
-            shapes[f"{group if made_up else layer}/{Path(name).name}"] = item.shape
 
+def _by_name(arrays: list[Array]) -> dict[str, Array]:
+    owners = Counter(layer for _, layer in {(array.group, array.layer) for array in arrays})
+
+    def name(array: Array) -> str:
+        kind = re.sub(r"_\d+$", "", array.group.rpartition("/")[2])
+        made_up = not array.layer or re.fullmatch(rf"{re.escape(kind)}(_\d+)?", array.layer)
+        return f"{array.group if made_up or owners[array.layer] > 1 else array.layer}/{array.name}"
+
+    return {name(array): array for array in arrays}
+
+
+def _read(path: str | Path, most: int = 0, values: str | Path = os.devnull) -> list[Array]:
+    """The arrays of a weights file; their values go into another file if they are not more than so many bytes."""
     _check_name(path)
-    if not Path(path).is_file():
-        raise CifarZooError(f"there is no weights file {str(path)!r}")
     try:
-        with h5py.File(path) as file:
-            file.visititems(note)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise CifarZooError(f"{path}: not a whole HDF5 file ({error})") from error
-    return shapes
+        if not Path(path).is_file():  # a folder, a pipe or a device is none
+            raise CifarZooError(f"there is no weights file {str(path)!r}")
+        with Path(path).open("rb") as file:
+            if file.read(8) != b"\x89HDF\r\n\x1a\n":  # HDF5's library would look for this further on, too
+                raise CifarZooError(f"{path}: not a whole HDF5 file (it begins with something else)")
+            reader = subprocess.run(
+                [sys.executable, "-P", str(Path(__file__).with_name("reader.py")), str(most), str(values)],
+                stdin=file,
+                capture_output=True,
+                timeout=600,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+            )
+    except OSError as error:
+        raise CifarZooError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except subprocess.TimeoutExpired as error:
+        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it does not end)") from error
+    if reader.returncode:
+        reason = reader.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"code {reader.returncode}"]
+        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it broke off with {reason[0]!r})")
+    reply = json.loads(reader.stdout)
+    if "error" in reply:
+        raise CifarZooError(f"{path}: {reply['error']}")
+    return [Array(group, layer, name, tuple(shape), dtype) for group, layer, name, shape, dtype in reply["arrays"]]
 
 
 def layout(model: keras.Model) -> Layout:
@@ -120,10 +177,5 @@ def layout(model: keras.Model) -> Layout:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layout.weights.h5"
         model.save_weights(path)
-        return stored_layout(path)
-
-
-def stored_classes(path: str | Path) -> int | None:
-    """The number of classes of the classifier in a weights file; None for a file without one."""
-    kernel = stored_layout(path).get("classifier/0")
-    return kernel[-1] if kernel else None
+        with h5py.File(path) as file:
+            return {name: array.shape for name, array in _by_name([a for a, _ in find_arrays(file)]).items()}

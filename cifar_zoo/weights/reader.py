@@ -1,0 +1,157 @@
+"""Read a weights file that nobody vouches for. Runs as a process of its own, with the file as its standard input.
+
+HDF5's library may crash, fill the memory or loop for ever over a single flipped byte, and nothing in the same process
+can stop it then. Here the file can do no more harm than to end this process, which may open no other file and has
+little memory and time.
+
+Use: python reader.py MOST VALUES < FILE. Standard output gets {"error": reason} or {"arrays": [...]}, and VALUES the
+values of the arrays one after the other, unless they are more than MOST bytes.
+"""
+
+import contextlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+MOST_OBJECTS = 50_000  # the deepest networks have about 11,000
+LONGEST_NAME = 500
+MOST_MEMORY = 2**30  # bytes beside the values; h5py and NumPy have 0.2 GB of address space to begin with
+MOST_SECONDS = 10  # of processor time, where 0.2 are usual
+
+
+class RefusedError(Exception):
+    """The file holds something that Keras does not write."""
+
+
+class Array(NamedTuple):
+    """An array of a weights file: the path of its group, the name of its layer, its own name, shape and dtype."""
+
+    group: str
+    layer: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def find_arrays(file: h5py.File) -> list[tuple[Array, h5py.Dataset]]:
+    """All arrays of a weights file, checked without reading any of them."""
+    found: list[tuple[Array, h5py.Dataset]] = []
+    seen = {file["/"]}
+    groups = [file["/"]]
+    while groups:
+        group = groups.pop()
+        if len(seen) + len(group) > MOST_OBJECTS:
+            raise RefusedError(f"holds more than {MOST_OBJECTS} objects")
+        layer = _checked_name(str(group.attrs.get("name", "")))
+        if "/" in layer:
+            raise RefusedError(f"holds a layer with the impossible name {layer!r}")
+        for name in group:
+            path = _checked_name(f"{group.name.rstrip('/')}/{name}")
+            link = None if "/" in name else group.get(name, getlink=True)  # before opening, which follows the link
+            if not isinstance(link, h5py.HardLink):
+                raise RefusedError(f"{path} is a link to somewhere else")
+            item = group[name]
+            if item in seen:
+                raise RefusedError(f"{path} is in the file under another name, too")
+            seen.add(item)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif isinstance(item, h5py.Dataset):
+                if not path.endswith(f"/vars/{name}"):
+                    raise RefusedError(f"{path} is not where Keras keeps arrays, in a group 'vars'")
+                dtype = _checked_dtype(path, item)
+                found.append((Array(group.name.removesuffix("/vars"), layer, name, item.shape, dtype), item))
+            else:
+                raise RefusedError(f"{path} is neither a group nor an array")
+    return found
+
+
+def _checked_name(name: str) -> str:
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise RefusedError(f"holds a name that is too long or not printable: {name[:80]!a}")
+    return name
+
+
+def _checked_dtype(path: str, array: h5py.Dataset) -> str:
+    """The dtype of an array of numbers whose every byte is in the file; others are refused."""
+    storage = array.id.get_create_plist()
+    if storage.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise RefusedError(f"{path} is virtual or in chunks; Keras stores arrays in one piece")
+    if storage.get_external_count():
+        raise RefusedError(f"{path} has its values in another file")
+    bfloat16 = array.dtype == "V2" and array.attrs.get("dtype") == "bfloat16"  # how Keras stores what HDF5 has not
+    if not bfloat16 and (array.dtype.kind not in "fiu" or array.dtype.itemsize > 8):
+        raise RefusedError(f"{path} is of dtype {array.dtype.str}, which is none of weights")
+    if array.shape is None or 0 in array.shape:
+        raise RefusedError(f"{path} holds no values")
+    declared, stored = math.prod(array.shape) * array.dtype.itemsize, array.id.get_storage_size()
+    if declared != stored:
+        raise RefusedError(f"{path} needs {declared} bytes for its shape {array.shape} and has {stored}")
+    return np.dtype("float32" if bfloat16 else array.dtype.newbyteorder("=")).str
+
+
+def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
+    found = find_arrays(file)
+    size = sum(array.id.get_storage_size() for _, array in found)
+    if size > file.id.get_filesize():
+        raise RefusedError(f"has arrays of {size} bytes, more than the whole file")
+    if size <= most:
+        for array, stored in found:
+            value = np.asarray(stored[()])
+            if value.dtype == "V2":  # bfloat16 is the upper half of float32
+                value = (value.view("uint16").astype("uint32") << 16).view("float32")
+            value = value.astype(array.dtype)
+            if not np.isfinite(value).all():
+                raise RefusedError(f"{stored.name} holds values that are not finite")
+            values.write(value.tobytes())
+    return [array for array, _ in found]
+
+
+def _warm_up() -> None:
+    """Have h5py and NumPy import what they import at first use, as long as this process may open files."""
+    with h5py.File("none", "w", driver="core", backing_store=False) as file:
+        for dtype in ("float16", "S1"):
+            file.create_dataset(f"vars/{dtype}", (1,), dtype)[()].tobytes()
+        file["vars"].attrs["name"] = "none"
+        str(file["vars"].attrs["name"])
+
+
+def _restrict(most: int) -> None:
+    """Bound what this process may take, where the system can do that."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        for kind, bound in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_NOFILE, 0),
+            (resource.RLIMIT_AS, MOST_MEMORY + 4 * most),
+            (resource.RLIMIT_CPU, MOST_SECONDS + most // 10**7),
+        ):
+            hard = resource.getrlimit(kind)[1]
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(kind, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
+
+
+def main() -> None:
+    """Read the file on standard input."""
+    most = int(sys.argv[1])
+    with open(0, "rb") as source, Path(sys.argv[2]).open("wb") as values:
+        _warm_up()
+        _restrict(most)
+        try:
+            with h5py.File(source) as file:
+                reply: dict[str, Any] = {"arrays": _read(file, most, values)}
+        except RefusedError as error:
+            reply = {"error": str(error)}
+        except Exception as error:  # whatever h5py makes of a damaged file
+            reply = {"error": f"not a whole HDF5 file ({error!r:.300})"}
+        print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    main()
