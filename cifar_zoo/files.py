@@ -14,6 +14,11 @@ from typing import Any
 from cifar_zoo.errors import CifarZooError
 
 
+def home_folder() -> Path:
+    """Where the package keeps what it can do without: `$CIFAR_ZOO_HOME`, by default ~/.cache/cifar_zoo."""
+    return Path(os.environ.get("CIFAR_ZOO_HOME") or "~/.cache/cifar_zoo").expanduser()
+
+
 def write_whole(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or the old one.
 
@@ -69,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises CifarZooError if the file is something else."""
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CifarZooError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
         raise CifarZooError(f"{path}: holds no JSON object")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import keras
+
+from cifar_zoo.files import home_folder
 
 
 def keep_compiled_steps() -> None:
@@ -20,5 +19,4 @@ def keep_compiled_steps() -> None:
     import jax
 
     if not jax.config.jax_compilation_cache_dir:
-        home = os.environ.get("CIFAR_ZOO_HOME") or Path.home() / ".cache" / "cifar_zoo"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(home_folder() / "jax"))

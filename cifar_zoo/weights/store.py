@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
+import difflib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.weights.files import layout, load_weights, stored_classes, stored_layout
+from cifar_zoo.weights.hub import download
 from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger(__name__)
 
 # Where files lie that need no download: inside the wheel, and in a source checkout.
 FOLDERS = (PACKAGE / "bundled", PACKAGE.parent / "weights")
 
+# A file of a few bytes can claim to have more, for which there would be no memory.
+MOST_CLASSES = 100_000
+
 
 def find_entry(registered: str, weights: str) -> Entry:
     """The manifest's entry for a network and "cifar10" or a tag. Raises CifarZooError that says what there is."""
     tags = read_manifest().get(registered, {})
     if not tags:
-        raise CifarZooError(
-            f"{registered} has no published weights; train some with `cifar-zoo fit {registered}`, or pass "
-            f"weights=None or a .weights.h5 file. Networks with weights: {', '.join(read_manifest()) or 'none'}"
-        )
+        raise CifarZooError(_unpublished(registered, f"cifar-zoo fit {registered}"))
     if weights == "cifar10":
         return best(tags)[1]
     if weights not in tags:
@@ -37,21 +39,38 @@ def find_entry(registered: str, weights: str) -> Entry:
 
 
 def locate(entry: Entry) -> Path:
-    """The file of an entry, with its size and hash checked."""
-    for folder in FOLDERS:
-        path = folder / entry.file
-        if path.is_file():
-            break
-    else:
-        raise CifarZooError(f"{entry.file} is in none of {', '.join(map(str, FOLDERS))}; reinstall cifar_zoo")
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if len(content) != entry.bytes or digest != entry.sha256:
-        raise CifarZooError(
-            f"{path} is damaged: {len(content)} bytes with SHA-256 {digest}, expected {entry.bytes} with "
-            f"{entry.sha256}; reinstall cifar_zoo"
-        )
-    return path
+    """The file of an entry, with its size and hash checked: in the wheel, in a checkout, in the cache, or on the hub.
+
+    Raises:
+        CifarZooError: if it cannot be had, or is damaged where it lies.
+    """
+    if path := _at_hand(entry):
+        if problem := entry.difference(path):
+            raise CifarZooError(f"{path} is damaged: it {problem}; reinstall cifar_zoo")
+        return path
+    if entry.repository is None:
+        raise CifarZooError(_unpublished(entry.file.split("/")[0], entry.command))
+    return download(entry)
+
+
+def available(entry: Entry) -> bool:
+    """Whether an entry is published, or its file at hand."""
+    return entry.repository is not None or _at_hand(entry) is not None
+
+
+def _at_hand(entry: Entry) -> Path | None:
+    return next((path for folder in FOLDERS if (path := folder / entry.file).is_file()), None)
+
+
+def _unpublished(registered: str, command: str) -> str:
+    """What to say of a network without published weights."""
+    others = [name for name, tags in read_manifest().items() if name != registered and available(best(tags)[1])]
+    nearest = difflib.get_close_matches(registered, others, n=1, cutoff=0)
+    return (
+        f"{registered} has no published weights yet; `{command}` trains some. "
+        + (f"The nearest network that has is {nearest[0]}. " if nearest else "")
+        + "Else pass weights=None, or a .weights.h5 file"
+    )
 
 
 def load_into(model: keras.Model, registered: str, weights: str | Path, build: Callable[..., keras.Model]) -> None:
@@ -67,15 +86,17 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
         CifarZooError: if there are no such weights, the file is not right, or they do not fit. The network then keeps
             the weights it has.
     """
-    if str(weights).endswith(".h5") or isinstance(weights, Path):
-        path = Path(weights)
-        classes = stored_classes(path)
-    else:
-        entry = find_entry(registered, str(weights))
-        path, classes = locate(entry), entry.classes
-    if layout(model) == stored_layout(path):
-        model.load_weights(path)
+    from cifar_zoo.weights.files import layout, load_weights, stored_layout  # Keras, at first use
+
+    is_path = str(weights).endswith(".h5") or isinstance(weights, Path)
+    path = Path(weights) if is_path else locate(find_entry(registered, str(weights)))
+    stored = stored_layout(path)
+    if layout(model) == stored:
+        load_weights(model, path)
         return
+    classes = stored["classifier/0"][-1] if "classifier/0" in stored else None
+    if classes and classes > MOST_CLASSES:
+        raise CifarZooError(f"{path}: is for {classes:,} classes; there may be {MOST_CLASSES:,}")
     # A network with other options takes over the trunk of one that the weights fit.
     source = build(classes=classes) if classes else build(include_top=False)
     load_weights(source, path)

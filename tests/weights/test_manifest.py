@@ -2,16 +2,26 @@
 
 import hashlib
 import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
+from cifar_zoo.evaluation.results import read_result
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights import store
-from cifar_zoo.weights.manifest import manifest_path, parse_manifest, read_manifest
+from cifar_zoo.weights.files import stored_layout
+from cifar_zoo.weights.manifest import Entry, manifest_path, parse_manifest, read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = [(name, tag) for name, tags in read_manifest().items() for tag in tags]
@@ -24,22 +34,54 @@ def test_there_are_weights():
 
 @every_file
 def test_the_entry_tells_the_truth(name, tag):
+    """Every field, from the files that it is about."""
     entry = read_manifest()[name][tag]
     file = ROOT / "weights" / entry.file
-    assert entry.bytes == file.stat().st_size
-    assert entry.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    folder = file.parent
+    metrics, config = (json.loads((folder / f"{part}.json").read_text()) for part in ("metrics", "config"))
+    shapes = stored_layout(file)
+    result = read_result(ROOT / "results" / name / f"{tag}-{config['seed']}.json")
+    assert entry == Entry(
+        best=entry.best,  # of a network's tags one, which is the schema's affair
+        file=f"{name}/{tag}/{name}.{tag}.weights.h5",
+        repository=entry.repository,
+        revision=entry.revision,
+        bytes=file.stat().st_size,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        golden=f"{name}/{tag}/golden.npz",
+        parameters=sum(map(math.prod, shapes.values())),
+        classes=shapes["classifier/0"][-1],
+        licence=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"],
+        recipe=config["recipe"],
+        seed=config["seed"],
+        epochs=len((folder / "history.csv").read_text().splitlines()) - 1,
+        precision=config["precision"],
+        test_accuracy=metrics["test_correct"] / 10_000,
+        command=metrics["command"],
+        hardware=metrics["hardware"],
+        versions=metrics["versions"],
+        commit=metrics["commit"],
+    )
     assert entry.parameters == cifar_zoo.model_info(name).params
-    metrics = json.loads((file.parent / "metrics.json").read_text())
-    config = json.loads((file.parent / "config.json").read_text())
-    assert entry.test_accuracy == metrics["test_accuracy"] == metrics["test_correct"] / 10_000
-    assert Recipe(**entry.recipe) == Recipe(**config["recipe"])
-    assert (entry.seed, entry.epochs, entry.commit) == (config["seed"], metrics["epochs"], metrics["commit"])
     assert config["model"] == name and config["holdout"] == 0 and config["examples"] == 50_000
-    assert not entry.commit.endswith("-changed")
-    rows = (file.parent / "history.csv").read_text().splitlines()
-    assert len(rows) == entry.epochs + 1
-    card = (file.parent / "README.md").read_text()
+    assert all(getattr(entry, field) == getattr(result, field) for field in vars(entry).keys() & vars(result).keys())
+    assert entry.parameters == result.params and (name, tag) == (result.model, result.tag)
+    assert Recipe(**entry.recipe).epochs == entry.epochs == metrics["epochs"] == len(result.history)
+    assert (ROOT / "weights" / entry.golden).is_file()
+    card = (folder / "README.md").read_text()
     assert f"{entry.test_accuracy:.2%}" in card and entry.command in card
+
+
+@every_file
+def test_the_commit_is_one_of_ours(name, tag):
+    commit = read_manifest()[name][tag].commit
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    git = ["git", "-C", str(ROOT)]
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("there is no history here")
+    if subprocess.run([*git, "rev-parse", "--is-shallow-repository"], capture_output=True).stdout != b"false\n":
+        pytest.skip("the history is not whole")
+    assert subprocess.run([*git, "merge-base", "--is-ancestor", commit, "HEAD"]).returncode == 0
 
 
 @every_file
@@ -80,26 +122,106 @@ def first(content):
     return next(iter(content["squeeze1"].values()))
 
 
+def twice(content):
+    content["squeeze1"]["two"] = {**first(content), "file": "squeeze1/two/squeeze1.two.weights.h5"}
+
+
+def put(**fields):
+    return lambda content: first(content).update(fields)
+
+
+def put_recipe(**fields):
+    return lambda content: first(content)["recipe"].update(fields)
+
+
+HEX = "0123456789abcdef" * 4
+
+
 @pytest.mark.parametrize(
     "edit, message",
     [
         (lambda content: first(content).pop("sha256"), "squeeze1.zoo: lacks sha256"),
-        (lambda content: first(content).update(url="x"), "squeeze1.zoo: has unknown url"),
-        (lambda content: first(content).update(bytes="1"), "bytes must be int, not '1'"),
-        (lambda content: first(content).update(seed=True), "seed must be int, not True"),
-        (lambda content: first(content).update(best=False), "squeeze1 must have exactly one tag that is best"),
-        (lambda content: content["squeeze1"].update(two=first(content)), "exactly one tag that is best"),
+        (lambda content: first(content).pop("revision"), "squeeze1.zoo: lacks revision"),
+        (put(url="x", a=1), "squeeze1.zoo: has unknown a, url"),
+        (put(best=False), "squeeze1 must have exactly one tag that is best"),
+        (put(best=1), "best must be bool, not 1"),
+        (twice, "exactly one tag that is best"),
+        (lambda content: content.update(squeeze1=[]), r"squeeze1 must be an object with entries by tag, not \[\]"),
+        (lambda content: content["squeeze1"].update(zoo=None), "squeeze1.zoo: must be an object, not None"),
+        (lambda content: content["squeeze1"].clear(), "squeeze1 must have exactly one tag that is best"),
+        (lambda content: content["squeeze1"].update(other=content["squeeze1"].pop("zoo")), "be in squeeze1/other/"),
+        *[
+            (put(file=path), "file must be a relative path of a .weights.h5 file, not ")
+            for path in ("/a.weights.h5", "../a.weights.h5", "a/../b.weights.h5", "C:/a.weights.h5", "a\\b.weights.h5",
+                         "a//b.weights.h5", "a/.weights.h5", "", "squeeze1/zoo/squeeze1.h5", "a b.weights.h5")
+        ],
+        (put(file="resnet20/zoo/squeeze1.zoo.weights.h5"), "file must be in squeeze1/zoo/, not 'resnet20/zoo/"),
+        (put(golden="../golden.npz"), "golden must be a relative path of an .npz file, not '../golden.npz'"),
+        *[
+            (put(repository=name, revision=HEX[:40]), "repository must be ORG/NAME or null, not ")
+            for name in ("name", "a/b/c", "../b", "https://a/b", "a/", "")
+        ],
+        (put(repository=3, revision=HEX[:40]), "repository must be str or null, not 3"),
+        (put(repository="org/zoo", revision="main"), "revision must be a commit of 40 hex digits or null, not 'main'"),
+        (put(repository="org/zoo", revision=HEX[:39] + "G"), "revision must be a commit"),
+        (put(repository="org/zoo"), "repository and revision must both be given, or both be null"),
+        (put(revision=HEX[:40]), "repository and revision must both be given, or both be null"),
+        (put(bytes="1"), "bytes must be int, not '1'"),
+        (put(bytes=0), "bytes must be positive, not 0"),
+        (put(bytes=True), "bytes must be int, not True"),
+        (put(sha256=HEX[:-1]), "sha256 must be 64 hex digits"),
+        (put(sha256=HEX.upper()), "sha256 must be 64 hex digits"),
+        (put(parameters=-1), "parameters must be positive, not -1"),
+        (put(classes=0), "classes must be positive"),
+        (put(licence=""), "licence must be an SPDX identifier, not ''"),
+        (put(seed=True), "seed must be int, not True"),
+        (put(seed=-1), "seed must be 0 or more"),
+        (put(epochs=0), "epochs must be positive"),
+        (put(precision="float16"), "precision must be float32 or mixed_bfloat16, not 'float16'"),
+        (put(test_accuracy=88.4), r"test_accuracy must be in \[0, 1\], not 88.4"),
+        (put(test_accuracy=float("nan")), r"test_accuracy must be in \[0, 1\], not nan"),
+        (put(test_accuracy="0.9"), "test_accuracy must be float, not '0.9'"),
+        (put(versions=[]), r"versions must be dict, not \[\]"),
+        (put(versions={"keras": 3}), "versions must be texts by package"),
+        (put(recipe="zoo"), "recipe must be dict, not 'zoo'"),
+        (put_recipe(epocs=3), "squeeze1.zoo: recipe is none of this version .*epocs"),
+        (put_recipe(epochs=-3), "squeeze1.zoo: recipe is none of this version .*epochs must be positive"),
+        (put_recipe(schedule=[]), "squeeze1.zoo: recipe is none of this version .*schedule"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_manifest_is_refused(raw, edit, message):
     with pytest.raises(CifarZooError, match=message):
         parse_manifest(raw(edit))
 
 
-def test_a_damaged_manifest_is_refused(tmp_path):
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(CifarZooError, match=r"manifest.json: cannot be read as JSON"):
-        parse_manifest(tmp_path / "manifest.json")
+def test_a_published_entry_is_right(raw):
+    path = raw(put(repository="org/zoo", revision=HEX[:40]))
+    assert parse_manifest(path)["squeeze1"]["zoo"].repository == "org/zoo"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "[" * 100_000, b"\xff\xfe", '{"a": 1e400}', '{"a": NaN}'])
+def test_a_damaged_manifest_is_refused(tmp_path, text):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CifarZooError, match=r"manifest.json: "):
+        parse_manifest(path)
+    with pytest.raises(CifarZooError, match=r"absent.json: cannot be read as JSON"):
+        parse_manifest(tmp_path / "absent.json")
+
+
+def test_what_is_wrong_is_not_written(tmp_path):
+    path = tmp_path / "manifest.json"
+    entry = store.find_entry("squeeze1", "zoo")
+    write_manifest({"squeeze1": {"zoo": entry}}, path)
+    before = path.read_text()
+    with pytest.raises(CifarZooError, match="both be null"):
+        write_manifest({"squeeze1": {"zoo": replace(entry, repository="org/zoo", revision=None)}}, path)
+    assert path.read_text() == before and parse_manifest(path) == {"squeeze1": {"zoo": entry}}
+
+
+def test_reading_it_loads_no_backend():
+    code = "import sys; from cifar_zoo.weights import store; store.read_manifest(); print({'keras'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "set()\n"
 
 
 def test_a_damaged_file_is_not_opened(tmp_path, monkeypatch):
@@ -110,12 +232,37 @@ def test_a_damaged_file_is_not_opened(tmp_path, monkeypatch):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     monkeypatch.setattr(store, "FOLDERS", (tmp_path,))
-    monkeypatch.setattr(store, "load_weights", lambda *_: pytest.fail("the file was opened"))
-    with pytest.raises(CifarZooError, match="is damaged: .* with SHA-256"):
+    monkeypatch.setattr(h5py, "File", lambda *_: pytest.fail("the file was opened"))
+    with pytest.raises(CifarZooError, match="is damaged: it has the SHA-256 .* in place of"):
         cifar_zoo.models.squeeze1(weights="cifar10")
-    path.unlink()
-    with pytest.raises(CifarZooError, match="is in none of"):
+    path.write_bytes(content[:-1])
+    with pytest.raises(CifarZooError, match="is damaged: it has 358,463 bytes in place of 358,464; reinstall"):
         cifar_zoo.models.squeeze1(weights="cifar10")
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The manifest as if squeeze1 were published, and resnet20 not yet; no file is at hand."""
+    manifest = {
+        "squeeze1": {"zoo": replace(store.find_entry("squeeze1", "zoo"), repository="org/zoo", revision=HEX[:40])},
+        "resnet20": {"zoo": replace(store.find_entry("resnet20", "zoo"), repository=None, revision=None)},
+    }
+    monkeypatch.setattr(store, "FOLDERS", ())
+    monkeypatch.setattr(store, "read_manifest", lambda: manifest)
+
+
+def test_what_is_not_published_says_what_to_do(published):
+    """The nearest that is published, not the nearest of all."""
+    with pytest.raises(
+        CifarZooError,
+        match="resnet32 has no published weights yet; `cifar-zoo fit resnet32` trains some. The nearest network that "
+        "has is squeeze1. Else pass weights=None, or a .weights.h5 file",
+    ):
+        cifar_zoo.models.resnet32(weights="cifar10")
+    with pytest.raises(
+        CifarZooError, match="`cifar-zoo fit resnet20 --epochs 40` trains some. The nearest .* squeeze1"
+    ):
+        cifar_zoo.models.resnet20(weights="zoo")
 
 
 def test_weights_go_by_the_registered_name():
@@ -124,7 +271,7 @@ def test_weights_go_by_the_registered_name():
 
 
 def test_what_there_is_not_is_said():
-    with pytest.raises(CifarZooError, match="alex2 has no published weights; train some with `cifar-zoo fit alex2`"):
+    with pytest.raises(CifarZooError, match="alex2 has no published weights yet; `cifar-zoo fit alex2` trains some"):
         cifar_zoo.models.alex2(weights="cifar10")
     with pytest.raises(CifarZooError, match="squeeze1 has no weights 'imagenet'; there are 'cifar10' and 'zoo'"):
         cifar_zoo.models.squeeze1(weights="imagenet")

@@ -1,0 +1,29 @@
+"""`cifar-zoo cache`: the weights that have been downloaded."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--clear", is_flag=True, help="Remove the files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
+    """Show the downloaded weights of NAMES, by default all: their size, and whether their hash is right."""
+    from cifar_zoo.registry import model_info
+    from cifar_zoo.weights.hub import cache_folder, cached_files, clear_cache
+
+    for name in names:
+        model_info(name)
+    files = clear_cache(names) if clear else cached_files(names)
+    if as_json:
+        rows = [{"path": str(file.path), "bytes": file.bytes, "problem": file.problem or None} for file in files]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for file in files:
+        click.echo(f"{file.bytes:12,}  {file.path}  {'removed' if clear else file.problem or 'right'}")
+    total = sum(file.bytes for file in files)
+    click.echo(f"{total:12,}  bytes in {len(files)} files {'removed from' if clear else 'of'} {cache_folder()}")

@@ -1,0 +1,235 @@
+"""Downloading weights from the hub or a mirror of it, and the local cache that they are kept in.
+
+`HF_ENDPOINT`, `HF_HUB_OFFLINE` and the tokens of huggingface_hub count; `CIFAR_ZOO_HOME` says where the cache is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import home_folder
+from cifar_zoo.weights.manifest import Entry, read_manifest
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+PAUSE = 1.0  # seconds before the second attempt, twice as long before every further one
+LONGEST_PAUSE = 60.0  # that a hub may ask for
+_SCRATCH = ".download-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_temporary: Path | None = None  # in place of a cache that cannot be written, as long as the process lives
+
+
+class _WrongFileError(Exception):
+    """What came is not what the manifest names."""
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: `$CIFAR_ZOO_HOME/weights`, by default ~/.cache/cifar_zoo/weights."""
+    return home_folder() / "weights"
+
+
+def download(entry: Entry) -> Path:
+    """The file of a published entry, with its size and hash checked: from the cache, or else from the hub.
+
+    A file that is right in the cache needs no network. Whatever else lies there under its name is replaced. Where the
+    cache cannot be written, the file is kept until the process ends.
+
+    Raises:
+        CifarZooError: if the file cannot be had; the message says why, and what to do.
+    """
+    cached = cache_folder() / entry.file
+    for path in (cached, _temporary and _temporary / entry.file):
+        if path and not entry.difference(path):
+            return path
+    if entry.repository is None:
+        raise CifarZooError(f"{entry.file} is not published yet; `{entry.command}` trains such weights")
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise CifarZooError(
+            f"{cached} {entry.difference(cached)}, and HF_HUB_OFFLINE forbids a download; run `{_command(entry)}` with "
+            "the same CIFAR_ZOO_HOME where there is a network"
+        )
+    for attempt in range(ATTEMPTS):
+        try:
+            return _fetch(entry.repository, entry, _place(entry))
+        except Exception as error:  # of httpx, of httpx2, or of the file system
+            reason = _unwrap(error)
+            pause = _pause(reason, attempt)
+            if pause is None:
+                raise CifarZooError(_explain(reason, entry)) from error
+            _log.warning("%s: %s; trying again in %g s", entry.file, _first_line(reason), pause)
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _fetch(repository: str, entry: Entry, path: Path) -> Path:
+    """Download a file under a temporary name, and move it to its path when it is right."""
+    from huggingface_hub import hf_hub_download
+
+    for old in path.parent.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # another process may be done with its own just now
+            if old.stat().st_mtime < time.time() - 24 * 3600:  # of a process that was killed
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent) as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Not enough free disk space")  # where it is so, there will be an error
+        file = Path(
+            hf_hub_download(
+                repository,
+                entry.file,
+                revision=entry.revision,
+                endpoint=_endpoint(),
+                cache_dir=folder,
+                local_dir=folder,
+                force_download=True,  # asks once in place of six times, so that the attempts here are all there are
+                library_name="cifar_zoo",
+            )
+        )
+        if problem := entry.difference(file):
+            raise _WrongFileError(f"what came {problem}")
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+        file.replace(path)
+    return path
+
+
+def _endpoint() -> str | None:
+    """The mirror, where one is set: huggingface_hub looks at the environment only when it is imported."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+
+
+def _place(entry: Entry) -> Path:
+    """Where a file is kept: in the cache, or, where that cannot be written, in a folder of this process."""
+    global _temporary
+    path = cache_folder() / entry.file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+        return path
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        if _temporary is None:
+            _temporary = Path(tempfile.mkdtemp(prefix="cifar_zoo-"))
+            atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
+            _log.warning(
+                "%s cannot be written (%s): weights are kept in %s until this process ends; set CIFAR_ZOO_HOME to "
+                "another folder to keep them",
+                cache_folder(),
+                error.strerror,
+                _temporary,
+            )
+        path = _temporary / entry.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _unwrap(error: Exception) -> BaseException:
+    """What went wrong, where the client has only said that something did."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wrapped = isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__
+    return wrapped or error
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _pause(error: BaseException, attempt: int) -> float | None:
+    """Seconds until it is worth to try again; None where it is not."""
+    if attempt == ATTEMPTS - 1 or (isinstance(error, OSError) and error.errno):
+        return None
+    status = _status(error)
+    if status is not None and status not in (408, 429) and status < 500:
+        return None
+    pause = PAUSE * 2**attempt
+    if status is not None:
+        asked = error.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
+        pause = max(pause, float(asked)) if asked.isdecimal() else pause
+    return pause if pause <= LONGEST_PAUSE else None
+
+
+def _explain(error: BaseException, entry: Entry) -> str:
+    """What happened, and what to do."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    what = f"{entry.file} of {_endpoint() or constants.ENDPOINT}/{entry.repository}"
+    status = _status(error)
+    if isinstance(error, _WrongFileError):
+        return f"{what} is not the published file: {error}; try again later, or set HF_ENDPOINT to another mirror"
+    if isinstance(error, OSError) and error.errno:
+        return (
+            f"{what} cannot be kept below {cache_folder()}: {os.strerror(error.errno)}; make room for "
+            f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
+        )
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
+        return f"{what} may not be read ({status}); set HF_TOKEN to a token that may, or run `hf auth login`"
+    if status == 404:
+        return (
+            f"{what} is not there at commit {entry.revision} (404); upgrade cifar_zoo, or set HF_ENDPOINT to a mirror "
+            "that has it"
+        )
+    if status == 429:
+        return f"{what}: the hub has had too many requests of yours (429); try again later, or with HF_TOKEN set"
+    return (
+        f"{what} cannot be fetched ({_first_line(error)}); try again later, set HF_ENDPOINT to a mirror, or run "
+        f"`{_command(entry)}` where there is a network and copy {cache_folder()}"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).split("\n")), "").strip() or type(error).__name__
+
+
+def _command(entry: Entry) -> str:
+    name, tag, _ = entry.file.split("/")
+    return f"cifar-zoo download {name} --tag {tag}"
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file in the cache.
+
+    Attributes:
+        path, bytes: of the file.
+        problem: what is wrong with it; empty if it is right.
+    """
+
+    path: Path
+    bytes: int
+    problem: str
+
+
+def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
+    """The files in the cache, of some networks or, by default, all."""
+    folder = cache_folder()
+    entries = {entry.file: entry for tags in read_manifest().values() for entry in tags.values()}
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        relative = path.relative_to(folder)
+        if not names or relative.parts[0] in names:
+            entry = entries.get(relative.as_posix())
+            problem = entry.difference(path) if entry else "is not in the manifest"
+            found.append(CachedFile(path, path.stat().st_size, problem))
+    return found
+
+
+def clear_cache(names: Collection[str] = ()) -> list[CachedFile]:
+    """Remove the files of some networks or, by default, all from the cache, and return what there was."""
+    removed = cached_files(names)
+    for folder in {cache_folder() / file.path.relative_to(cache_folder()).parts[0] for file in removed}:
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    return removed
