@@ -8,12 +8,15 @@ import sys
 import click
 
 import cifar_zoo
+from cifar_zoo.cli.cache import cache
+from cifar_zoo.cli.download import download
 from cifar_zoo.cli.evaluate import evaluate
 from cifar_zoo.cli.fit import fit
 from cifar_zoo.cli.info import info
 from cifar_zoo.cli.list import list_
 from cifar_zoo.cli.pack import pack
 from cifar_zoo.cli.predict import predict
+from cifar_zoo.cli.publish import publish
 from cifar_zoo.cli.recipes import recipes
 from cifar_zoo.cli.results import results
 from cifar_zoo.errors import CifarZooError
@@ -25,7 +28,7 @@ def commands() -> None:
     """CIFAR-10 networks for Keras 3, with pretrained weights."""
 
 
-for _command in (list_, info, predict, evaluate, recipes, fit, pack, results):
+for _command in (list_, info, predict, evaluate, download, cache, recipes, fit, pack, publish, results):
     commands.add_command(_command)
 
 

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
-from cifar_zoo.weights.manifest import parse_manifest
+from cifar_zoo.weights.card import card
+from cifar_zoo.weights.manifest import parse_manifest, read_manifest
 from cifar_zoo.weights.publish import stage
 
 
@@ -58,3 +60,14 @@ def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
     with pytest.raises(CifarZooError, match="only a finished run can be published"):
         stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+
+
+def test_a_card_tells_the_accuracy_with_test_time_augmentation_beside_the_plain_one():
+    entry = read_manifest()["squeeze1"]["zoo"]
+    plain, both = card("squeeze1", "zoo", entry), card("squeeze1", "zoo", entry, 0.8912)
+    assert "augmentation (flip and shift): 89.12%" in both and "89.12%" not in plain
+    for text, values in (plain, [entry.test_accuracy]), (both, [entry.test_accuracy, 0.8912]):
+        assert f"Test accuracy: {entry.test_accuracy:.2%} on" in text
+        assert [result.metric_value for result in ModelCard(text).data.eval_results] == values
+    first, second = ModelCard(both).data.eval_results
+    assert first.metric_name is None and second.metric_name == "accuracy with test-time augmentation"

@@ -1,0 +1,147 @@
+"""Model cards, the page of the hub's repository, and evaluation results, all in the hub's formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_zoo.errors import CifarZooError
+from cifar_zoo.registry import model_info
+from cifar_zoo.weights.manifest import Entry, Manifest
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+DATASET = "uoft-cs/cifar10"
+TTA = "accuracy with test-time augmentation"
+
+
+def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -> str:
+    """The model card of one weights file.
+
+    Args:
+        name, tag, entry: of the file.
+        tta_accuracy: in 0..1, with test-time augmentation, where it was measured.
+    """
+    info = model_info(name)
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in entry.recipe.items())
+    versions = ", ".join(f"{package} {number}" for package, number in entry.versions.items())
+    with_tta = "" if tta_accuracy is None else f"\n- With test-time augmentation (flip and shift): {tta_accuracy:.2%}"
+    return f"""{_front_matter({name: _results(entry, tta_accuracy)}, entry.licence)}
+# {name}, {tag}
+
+{info.summary}
+
+- Paper: {info.paper}
+- Parameters: {entry.parameters:,}
+- Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger pictures are cropped to the middle
+- Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test pictures, measured once, after the last of
+  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}
+- Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
+  commit `{entry.commit}`
+
+```python
+import cifar_zoo
+
+model = cifar_zoo.models.{name}(weights="{tag}")
+```
+
+| recipe | |
+| --- | --- |
+{recipe}
+
+It knows the ten classes of CIFAR-10 and gives one of them to any picture. Its training pictures are 32 x 32 pixels of
+the web of 2008, with the biases of that source; do not use it for decisions about people.
+"""
+
+
+def front_page(manifest: Manifest, licence: str) -> str:
+    """The README.md of the hub's repository: one row a weights file."""
+    entries = [(name, tag, entry) for name, tags in sorted(manifest.items()) for tag, entry in sorted(tags.items())]
+    rows = "\n".join(
+        f"| [{name}]({name}/{tag}/README.md) | {tag}{' (best)' if entry.best else ''} | {entry.parameters:,} "
+        f"| {entry.test_accuracy:.2%} | {entry.epochs} | {entry.bytes / 1e6:.1f} MB |"
+        for name, tag, entry in entries
+    )
+    return f"""{_front_matter({f"{name}.{tag}": _results(entry) for name, tag, entry in entries}, licence)}
+# CIFAR-10 networks for Keras 3
+
+The pretrained weights of cifar_zoo, as float16 `.weights.h5` files that plain Keras loads too. Each folder has the
+file, its card, the run's configuration, history and measurements, and the logits of four fixed pictures.
+
+| network | tag | parameters | test accuracy | epochs | file |
+| --- | --- | ---: | ---: | ---: | ---: |
+{rows}
+
+Test accuracy is on the 10,000 test pictures, measured once, after the last epoch, without test-time augmentation.
+
+```python
+import cifar_zoo
+
+model = cifar_zoo.create_model("{entries[0][0]}", weights="cifar10")  # the best; or weights="{entries[0][1]}"
+```
+"""
+
+
+def evaluation(name: str, tag: str, entry: Entry) -> str:
+    """The content of `.eval_results/<network>.<tag>.yaml`, which leaderboards of the data set read."""
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump
+
+    result = EvalResultEntry(
+        dataset_id=DATASET,
+        task_id="default",
+        value=entry.test_accuracy,
+        notes=f"{name}, {tag}: accuracy on the test split, without test-time augmentation",
+    )
+    return yaml_dump(eval_result_entries_to_yaml([result]), sort_keys=False)
+
+
+def check_card(path: Path, entry: Entry) -> None:
+    """Raise CifarZooError for a card that says something else than the manifest."""
+    from huggingface_hub import ModelCard
+
+    try:
+        data = ModelCard(path.read_text()).data
+    except Exception as error:  # the YAML library's own, which huggingface_hub lets through
+        raise CifarZooError(f"{path}: its front matter cannot be read ({error})") from error
+    found = [result.metric_value for result in data.get("eval_results", []) if result.metric_name is None]
+    if data.get("library_name") != "keras" or found != [entry.test_accuracy]:
+        raise CifarZooError(
+            f"{path}: must have library_name keras and the accuracy {entry.test_accuracy} of the manifest, not "
+            f"{data.get('library_name')} and {', '.join(map(str, found)) or 'none'}; stage the run again"
+        )
+
+
+def _results(entry: Entry, tta_accuracy: float | None = None) -> list[EvalResult]:
+    from huggingface_hub import EvalResult
+
+    figures = {None: entry.test_accuracy, TTA: tta_accuracy}
+    return [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=DATASET,
+            dataset_name="CIFAR-10",
+            dataset_split="test",
+            metric_type="accuracy",
+            metric_name=name,
+            metric_value=value,
+        )
+        for name, value in figures.items()
+        if value is not None
+    ]
+
+
+def _front_matter(results: dict[str, list[EvalResult]], licence: str) -> str:
+    """What the hub reads of a card: a block of YAML with the measured results of one or several networks."""
+    from huggingface_hub import CardData
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    data: dict[str, Any] = {
+        "library_name": "keras",
+        "license": licence.lower(),
+        "pipeline_tag": "image-classification",
+        "datasets": [DATASET],
+        "model-index": [part for name, found in results.items() for part in eval_results_to_model_index(name, found)],
+    }
+    return f"---\n{CardData(**data).to_yaml()}\n---\n"

@@ -1,0 +1,134 @@
+"""Bringing a repository of the hub up to date in one commit, which is checked by its hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifar_zoo.errors import CifarZooError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_WHAT_TO_DO = {  # by the status of the hub's answer
+    401: "the token is not accepted; make one that may write at {hub}/settings/tokens and set HF_TOKEN to it",
+    403: "the token may not write there; take one that may, from {hub}/settings/tokens, or another --repo-id",
+    404: "the token cannot see the repository; check --repo-id and what the token may do at {hub}/settings/tokens",
+    412: "somebody else has changed the repository meanwhile; run the command again",
+    413: "the hub takes no files of this size",
+    429: "the hub asks for fewer requests; wait {wait}, then run the command again",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of one file, and its names: sha256 for large files, and Git's for small ones."""
+
+    source: Path | bytes
+    size: int
+    sha256: str
+    blob: str
+
+    @classmethod
+    def of(cls, source: Path | bytes) -> Content:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        if isinstance(source, bytes):
+            sha256.update(source)
+            blob.update(source)
+        else:
+            with source.open("rb") as file:
+                while part := file.read(2**20):
+                    sha256.update(part)
+                    blob.update(part)
+        return cls(source, size, sha256.hexdigest(), blob.hexdigest())
+
+
+def upload(
+    repo_id: str, files: dict[str, Content], *, token: str | None = None, private: bool = False
+) -> tuple[str, list[str]]:
+    """Bring the head of a repository to hold these files, and others that it has; nothing is sent that is there.
+
+    Args:
+        repo_id: "ORG/NAME"; it is made if there is none.
+        files: content by the path in the repository.
+        token: one that may write; default HF_TOKEN, or that of `hf auth login`.
+        private: whether the repository must be private.
+
+    Returns: the commit, and the paths that it has changed: none where all were there.
+
+    Raises:
+        CifarZooError: if the hub cannot be reached, refuses, or holds something else afterwards.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+    from huggingface_hub.errors import HTTPError
+
+    # huggingface_hub looks at the environment only when it is imported.
+    hub = os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+    try:
+        token = (token or get_token() or "").strip()
+        if not token:
+            raise CifarZooError(f"no token; make one that may write at {hub}/settings/tokens and set HF_TOKEN to it")
+        api = HfApi(endpoint=hub, token=token, library_name="cifar_zoo")
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        head = api.model_info(repo_id)
+        if private and not head.private:
+            raise CifarZooError(
+                f"{repo_id} is there already, and public; make it private on the hub, or leave --private"
+            )
+        commit = str(head.sha)
+        changed = _differing(api, repo_id, commit, files)
+        if changed:
+            operations = [CommitOperationAdd(path, files[path].source) for path in changed]
+            done = api.create_commit(
+                repo_id, operations, commit_message=f"Publish {len(changed)} files", parent_commit=commit
+            )
+            commit = done.oid
+            if wrong := _differing(api, repo_id, commit, files):
+                raise CifarZooError(
+                    f"{repo_id}: commit {commit} has something else for {', '.join(wrong)} than what was sent; run the "
+                    "command again"
+                )
+    except CifarZooError:
+        raise
+    except (HTTPError, OSError, ValueError, RuntimeError, KeyError) as error:  # the client lets all of these through
+        raise CifarZooError(_explain(error, repo_id, hub)) from error
+    return commit, changed
+
+
+def _differing(api: HfApi, repo_id: str, commit: str, files: dict[str, Content]) -> list[str]:
+    """The paths that a commit has not, or with other content."""
+    from huggingface_hub.hf_api import RepoFile
+
+    there = {
+        item.path: item.lfs.sha256 if item.lfs else item.blob_id
+        for item in api.list_repo_tree(repo_id, revision=commit, recursive=True)
+        if isinstance(item, RepoFile)
+    }
+    return [path for path, content in files.items() if there.get(path) not in (content.sha256, content.blob)]
+
+
+def _explain(error: Exception, repo_id: str, hub: str) -> str:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    cause: BaseException = error
+    while not hasattr(cause, "response") and cause.__cause__:  # the hub's answer may be wrapped
+        cause = cause.__cause__
+    response = getattr(cause, "response", None)
+    if isinstance(error, OfflineModeIsEnabled):
+        advice = "HF_HUB_OFFLINE is set; unset it to publish"
+    elif response is None:
+        advice = "it gives no answer; check the network and HF_ENDPOINT, then run the command again"
+    elif response.status_code in _WHAT_TO_DO:
+        seconds = response.headers.get("Retry-After")
+        wait = f"{seconds} seconds" if seconds else "some minutes"
+        advice = _WHAT_TO_DO[response.status_code].format(hub=hub, wait=wait)
+    elif response.status_code >= 500:
+        advice = "the hub has a fault of its own; run the command again later"
+    else:
+        advice = "the hub refuses"
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return f"{repo_id} cannot be published at {hub}: {advice} ({reason}). The manifest is as it was."
