@@ -101,7 +101,8 @@ def fit_cifar10(
             which the batch-norm statistics are estimated and the test pictures measured, is not broken off.
         resume: False refuses a run directory that holds a run.
         steps_per_execution: how many steps one compiled call may take, which spares the host work where a step takes
-            milliseconds. As many are taken as divide an epoch's steps; callbacks hear of the first and the last.
+            milliseconds. As many are taken as divide an epoch's steps; callbacks hear of the first and the last. 1 with
+            PyTorch.
         callbacks: Keras callbacks. Their `model` wraps the network, which is `model.network`. Their own state is not in
             the checkpoint, and what they do to the weights at the end goes where the recipe averages.
         verbose: "auto" (a bar on a terminal, lines elsewhere), 0 (silent), 1 (bar), 2 (lines).
@@ -122,6 +123,8 @@ def fit_cifar10(
         raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
     if steps_per_execution < 1:
         raise CifarZooError(f"steps_per_execution must be 1 or more, not {steps_per_execution}")
+    if steps_per_execution > 1 and keras.backend.backend() == "torch":
+        raise CifarZooError(f"steps_per_execution must be 1 with PyTorch, not {steps_per_execution}")
     if not 0 <= seed < 2**32:
         raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
     if isinstance(data, tuple):
