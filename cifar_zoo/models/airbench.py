@@ -63,11 +63,11 @@ def head(x, classes: int):
 
 @register(paper=PAPER, params=1_973_944, trainable=1_971_352)
 def airbench94(**options: Unpack[Options]) -> keras.Model:
-    """Six convolutions of 64 to 256 channels behind a whitening one: the network that is at 94 % after ten epochs."""
+    """Six convolutions of 64 to 256 channels behind a whitening one: 94 % after twelve epochs, with six views a picture."""
     return assemble(trunk((64, 256, 256), deep=False), "airbench94", head=head, **options)
 
 
 @register(paper=PAPER, params=12_724_664, trainable=12_717_464)
 def airbench96(**options: Unpack[Options]) -> keras.Model:
-    """Nine convolutions of 128 to 512 channels behind a whitening one, with shortcuts: 96 % after forty epochs."""
+    """Nine convolutions of 128 to 512 channels behind a whitening one, with shortcuts: airbench94 for 96 %."""
     return assemble(trunk((128, 512, 512), deep=True), "airbench96", head=head, **options)
