@@ -63,7 +63,7 @@ def head(x, classes: int):
 
 @register(paper=PAPER, params=1_973_944, trainable=1_971_352)
 def airbench94(**options: Unpack[Options]) -> keras.Model:
-    """Six convolutions of 64 to 256 channels behind a whitening one: 94 % after twelve epochs, with six views a picture."""
+    """Six convolutions of 64 to 256 channels behind a whitening one: the quickest way to 94 %."""
     return assemble(trunk((64, 256, 256), deep=False), "airbench94", head=head, **options)
 
 
