@@ -148,7 +148,7 @@ def test_each_view_is_seen_once():
     np.testing.assert_array_equal(np.stack(model.seen), np.stack([pictures for _, pictures in views_by_numpy(x, 6)]))
 
 
-@pytest.mark.parametrize("name", ["resnet20", "squeeze1"])
+@pytest.mark.parametrize("name", [pytest.param("resnet20", marks=pytest.mark.full), "squeeze1"])
 def test_published_weights_on_real_pictures(cifar10, name):
     x, y = (array[:1000] for array in cifar10[1])
     model = cifar_zoo.create_model(name, weights="cifar10")
