@@ -117,16 +117,7 @@ def fit_cifar10(
     started = time.monotonic()
     recipe_name, recipe = _resolve_recipe(recipe, model, epochs, batch_size)
     precision = precision or hardware_precision()
-    if precision not in PRECISIONS:
-        raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
-    if max_minutes is not None and max_minutes <= 0:
-        raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
-    if steps_per_execution < 1:
-        raise CifarZooError(f"steps_per_execution must be 1 or more, not {steps_per_execution}")
-    if steps_per_execution > 1 and keras.backend.backend() == "torch":
-        raise CifarZooError(f"steps_per_execution must be 1 with PyTorch, not {steps_per_execution}")
-    if not 0 <= seed < 2**32:
-        raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
+    _check_arguments(precision, max_minutes, steps_per_execution, seed)
     if isinstance(data, tuple):
         train, test = (
             check_split(split, f"data: {name}") for name, split in zip(("training", "test"), data, strict=True)
@@ -201,10 +192,11 @@ def fit_cifar10(
             return Run(run.path, model, keeper.history, {}, finished=False)
         _take_average(trainer, order.batches(0))
     round_to_half(model)
-    metrics = (
-        {} if held_out is None else _named("holdout", evaluate(model, held_out, tta=recipe.test_time_augmentation))
-    )
-    metrics |= _named("test", evaluate(model, test, tta=recipe.test_time_augmentation))
+    measured = {"test": test} if held_out is None else {"holdout": held_out, "test": test}
+    metrics = {}
+    for prefix, split in measured.items():
+        figures = evaluate(model, split, tta=recipe.test_time_augmentation)
+        metrics |= {f"{prefix}_{name}": value for name, value in figures.items()}
     metrics |= {
         "epochs": len(keeper.history),
         "minutes": round(keeper.seconds / 60, 2),
@@ -225,6 +217,19 @@ def _resolve_recipe(
     if batch_size is not None:
         recipe = recipe.with_(batch_size=batch_size)
     return name, recipe if epochs is None else recipe.for_epochs(epochs)
+
+
+def _check_arguments(precision: str, max_minutes: float | None, steps_per_execution: int, seed: int) -> None:
+    if precision not in PRECISIONS:
+        raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {precision!r}")
+    if max_minutes is not None and max_minutes <= 0:
+        raise CifarZooError(f"max_minutes must be positive, not {max_minutes}")
+    if steps_per_execution < 1:
+        raise CifarZooError(f"steps_per_execution must be 1 or more, not {steps_per_execution}")
+    if steps_per_execution > 1 and keras.backend.backend() == "torch":
+        raise CifarZooError(f"steps_per_execution must be 1 with PyTorch, not {steps_per_execution}")
+    if not 0 <= seed < 2**32:
+        raise CifarZooError(f"seed must be from 0 to {2**32 - 1}, not {seed}")
 
 
 def _largest_divisor(number: int, limit: int) -> int:
@@ -275,7 +280,3 @@ def _take_average(trainer: Trainer, batches: Iterator[tuple[np.ndarray, np.ndarr
         training_mode = TrainingMode(trainer)
         training_mode.compile()
         training_mode.predict(((next(batches)[0],) for _ in range(count)), steps=count, verbose=0)
-
-
-def _named(prefix: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    return {f"{prefix}_{name}": value for name, value in metrics.items()}
