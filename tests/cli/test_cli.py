@@ -82,6 +82,7 @@ def test_evaluate_with_test_time_augmentation(zoo, small_npz):
     assert second.endswith(f"loss {figures['tta_loss']:.4f}") and figures["tta_loss"] != figures["loss"]
 
 
+@pytest.mark.full
 def test_several_seeds_with_a_changed_recipe(zoo, small_npz, tmp_path):
     run = tmp_path / "run"
     arguments = [

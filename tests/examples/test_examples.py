@@ -66,6 +66,7 @@ def test_features(tmp_path):
     assert trunk >= 0.9 and stages >= 0.98 and nearest >= 0.95
 
 
+@pytest.mark.full
 def test_train_your_own(small_npz, tmp_path):
     options = ("--epochs", 1, "--examples", 256, "--data", small_npz, "--run-dir", "run")
     text = printed(run("train_your_own.py", *options, cwd=tmp_path))
