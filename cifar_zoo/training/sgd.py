@@ -106,7 +106,10 @@ class SGD(keras.optimizers.Optimizer):
     def _rate(self, index, learning_rate, dtype):
         """The rate of one variable in this step."""
         factor = self._rate_factors[index]
-        factor = factor(self.iterations) if callable(factor) else factor
+        if callable(factor):
+            factor = factor(self.iterations)
+        elif factor == 1:  # of nearly all: nothing to compute in a step
+            return ops.cast(learning_rate, dtype)
         return ops.cast(learning_rate * factor, dtype)
 
     def _penalised(self, index, gradient, variable):
@@ -197,6 +200,7 @@ class SGD(keras.optimizers.Optimizer):
     def from_config(cls, config, custom_objects=None):
         """The optimiser of a configuration."""
         revive = keras.saving.deserialize_keras_object
-        factors = {path: revive(factor) for path, factor in config["rate_factors"].items()}
-        config = {**config, "average_decay": revive(config["average_decay"]), "rate_factors": factors}
+        config = dict(config)  # which may lack what is by default, as that of an older file does
+        config["average_decay"] = revive(config.get("average_decay"))
+        config["rate_factors"] = {path: revive(factor) for path, factor in config.get("rate_factors", {}).items()}
         return super().from_config(config, custom_objects=custom_objects)

@@ -89,7 +89,7 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
                 repository,
                 entry.file,
                 revision=entry.revision,
-                endpoint=_endpoint(),
+                endpoint=endpoint(),
                 cache_dir=folder,
                 local_dir=folder,
                 force_download=True,  # asks once in place of six times, so that the attempts here are all there are
@@ -104,9 +104,11 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
     return path
 
 
-def _endpoint() -> str | None:
-    """The mirror, where one is set: huggingface_hub looks at the environment only when it is imported."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+def endpoint() -> str:
+    """The hub or its mirror, by the environment of now: huggingface_hub looks at it only when it is imported."""
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
 
 
 def _place(entry: Entry) -> Path:
@@ -163,10 +165,9 @@ def _pause(error: BaseException, attempt: int) -> float | None:
 
 def _explain(error: BaseException, entry: Entry) -> str:
     """What happened, and what to do."""
-    from huggingface_hub import constants
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    what = f"{entry.file} of {_endpoint() or constants.ENDPOINT}/{entry.repository}"
+    what = f"{entry.file} of {endpoint()}/{entry.repository}"
     status = _status(error)
     if isinstance(error, _WrongFileError):
         return f"{what} is not the published file: {error}; try again later, or set HF_ENDPOINT to another mirror"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.weights.hub import endpoint
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -63,11 +63,10 @@ def upload(
     Raises:
         CifarZooError: if the hub cannot be reached, refuses, or holds something else afterwards.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HTTPError
 
-    # huggingface_hub looks at the environment only when it is imported.
-    hub = os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+    hub = endpoint()
     try:
         token = (token or get_token() or "").strip()
         if not token:

@@ -82,6 +82,18 @@ def layers_of(shapes):
     return variables
 
 
+def apply_to_both(ours, theirs, weights, step):
+    """A step of our optimiser and of PyTorch's, whose `weights` these are, with the same random gradients."""
+    import torch
+
+    random = np.random.default_rng(step)
+    gradients = [random.normal(size=tuple(weight.shape)).astype("float32") for weight in weights]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = torch.tensor(gradient)
+    theirs.step()
+    ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+
+
 @pytest.mark.parametrize("average_decay", [None, 0.5])
 def test_l2_by_path_is_that_of_torch_by_group(average_decay):
     torch = pytest.importorskip("torch")
@@ -94,11 +106,7 @@ def test_l2_by_path_is_that_of_torch_by_group(average_decay):
     ours = SGD(0.1, l2={"dense1/kernel": 0.05, "dense2/kernel": 0.2}, average_decay=average_decay)
     ours.build(variables)
     for step in range(8):
-        gradients = [np.random.default_rng(step).normal(size=shape).astype("float32") for shape in shapes.values()]
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = torch.tensor(gradient)
-        theirs.step()
-        ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+        apply_to_both(ours, theirs, weights, step)
     for variable, weight in zip(variables, weights, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-6)
 
@@ -123,11 +131,7 @@ def test_rate_factors_are_groups_of_torch(optimizer):
     for step in range(8):
         for group, factor in zip(theirs.param_groups, (64.0, 1.0 if step < 3 else 0.0, 1.0), strict=True):
             group["lr"] = 0.1 * factor
-        gradients = [np.random.default_rng(step).normal(size=shape).astype("float32") for shape in shapes.values()]
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = torch.tensor(gradient)
-        theirs.step()
-        ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+        apply_to_both(ours, theirs, weights, step)
     for variable, weight in zip(variables, weights, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-5)
 
@@ -205,6 +209,11 @@ def test_serialisation(options):
     optimizer = SGD(0.3, momentum=0.8, nesterov=False, **options)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
+
+
+def test_a_configuration_may_lack_what_is_by_default():
+    again = SGD.from_config({"learning_rate": 0.3, "average_decay": 0.9})
+    assert again.get_config() == SGD(0.3, average_decay=0.9).get_config()
 
 
 @pytest.mark.parametrize(

@@ -213,14 +213,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
         return False
 
-    def _resolve(self, location: str | None, name: str, revision: str, path: str) -> None:
-        """A file, or where it has moved to."""
+    def _find(self, name: str, revision: str) -> tuple[Repository | None, str | None]:
+        """A repository and the commit that a revision names; where one of them is missing, that is answered."""
         repository = self.hub.repositories.get(name)
         if repository is None:
-            return self._missing()
+            self._missing()
+            return None, None
         sha = repository.resolve(revision)
         if sha is None:
-            return self._missing("RevisionNotFound")
+            self._missing("RevisionNotFound")
+        return repository, sha
+
+    def _resolve(self, location: str | None, name: str, revision: str, path: str) -> None:
+        """A file, or where it has moved to."""
+        repository, sha = self._find(name, revision)
+        if repository is None or sha is None:
+            return None
         commit = {"X-Repo-Commit": sha}
         if path not in repository.commits[sha]:
             return self._missing("EntryNotFound", commit)
@@ -251,12 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not found:
             return self._send(404, b"")
         name, action, revision, folder = found[1], found[2] or "revision", found[3] or "main", found[4] or ""
-        repository = self.hub.repositories.get(name)
-        if repository is None:
-            return self._missing()
-        sha = repository.resolve(revision)
-        if sha is None:
-            return self._missing("RevisionNotFound")
+        repository, sha = self._find(name, revision)
+        if repository is None or sha is None:
+            return None
         files = repository.commits[sha]
         if action == "revision":
             siblings = [{"rfilename": file} for file in sorted(files)]
