@@ -12,7 +12,7 @@ class Activation(keras.layers.Activation):
     """Keras' activation layer; in training on TensorFlow's CPU an activation and its gradient are a compiled loop each.
 
     TensorFlow composes GELU and its gradient of some twenty operations, each of which goes through memory: together
-    eight times as long, and half of the training step of a network like airbench94. The values are the same, but for
+    seven times as long, and half of the training step of a network like airbench94. The values are the same, but for
     rounding: in bfloat16 they are computed in float32 here and rounded once.
 
     Args:
