@@ -25,11 +25,11 @@ QUICK = [
 ALL = ["cifar_zoo/layers", "tests", "--ignore", "tests/test_backends.py"]
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_on(backend, request):
+def run_with(backend, full):
+    """Run the tests with another backend, in a process of its own."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
-    tests = ALL if request.config.getoption("--full") else QUICK
+    tests = ALL if full else QUICK
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "0", *tests],
         cwd=ROOT,
@@ -38,3 +38,13 @@ def test_on(backend, request):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+class TestOnJax:  # in a class of its own, so that another worker takes the next one
+    def test_all(self, request):
+        run_with("jax", request.config.getoption("--full"))
+
+
+class TestOnTorch:
+    def test_all(self, request):
+        run_with("torch", request.config.getoption("--full"))

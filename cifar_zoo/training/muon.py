@@ -25,6 +25,8 @@ class Muon(SGD):
         momentum: float in [0, 1).
         sgd_ratio: positive number.
         exclude: words in the paths of variables that are not hidden.
+        fixed_norm: whether each matrix has the norm sqrt(outputs) after every step, in place of the penalty, so that
+            the rate alone says how far it turns; for kernels before batch norm, which takes their scale out.
         matrix_dtype: number format of the orthogonalisation; "bfloat16" is faster on hardware that has it.
         **kwargs: those of `SGD`.
 
@@ -47,6 +49,7 @@ class Muon(SGD):
         momentum=0.95,
         sgd_ratio=1.0,
         exclude=("classifier",),
+        fixed_norm=False,
         matrix_dtype="float32",
         name="muon",
         **kwargs,
@@ -56,6 +59,7 @@ class Muon(SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.sgd_ratio = sgd_ratio
         self.exclude = tuple(exclude)
+        self.fixed_norm = fixed_norm
         self.matrix_dtype = matrix_dtype
 
     def build(self, variables):
@@ -78,12 +82,17 @@ class Muon(SGD):
         matrix = ops.reshape(direction, (-1, direction.shape[-1]))
         inputs, outputs = matrix.shape
         step = math.sqrt(max(1, outputs / inputs)) * orthogonalise(matrix, self.matrix_dtype)
-        step = self._penalised(index, ops.reshape(step, direction.shape), variable)
-        self.assign(variable, variable - rate * step)
+        step = ops.reshape(step, direction.shape)
+        if self.fixed_norm:
+            moved = variable - rate * step
+            moved = moved * (math.sqrt(outputs) / ops.norm(moved))
+        else:
+            moved = variable - rate * self._penalised(index, step, variable)
+        self.assign(variable, moved)
         self._move_average(index, variable)
 
     def get_config(self):
-        own = {"sgd_ratio": self.sgd_ratio, "exclude": self.exclude, "matrix_dtype": self.matrix_dtype}
+        own = {name: getattr(self, name) for name in ("sgd_ratio", "exclude", "fixed_norm", "matrix_dtype")}
         return {**super().get_config(), **own}
 
 

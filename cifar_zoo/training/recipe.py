@@ -33,6 +33,7 @@ class Recipe:
             pace of their rate times l2, but these biases no faster than the others (arXiv:2404.00498).
         whitening_epochs: None, or the epoch from which on the bias of whitening layers stays as it is.
         sgd_ratio: of "muon": the rate of what goes by SGD, in units of the rate.
+        fixed_norm: of "muon": whether hidden kernels have the same norm after every step; they have no penalty then.
         momentum, nesterov: of the optimizer.
         l2: the factor w of the papers' penalty w / 2 * sum(kernel ** 2); biases and batch norm are not penalised.
         dense_l2: in its place, the factor w of a penalty w / 2 * mean(kernel ** 2) on each hidden dense layer; 0 for
@@ -75,6 +76,7 @@ class Recipe:
     bias_ratio: float = 1.0
     whitening_epochs: float | None = None
     sgd_ratio: float = 1.0
+    fixed_norm: bool = False
     momentum: float = 0.9
     nesterov: bool = True
     l2: float = 5e-4
@@ -137,6 +139,7 @@ class Recipe:
         need("bias_ratio", self.bias_ratio == 1 or not self.dense_l2, "1 where dense_l2 is not 0")
         need("whitening_epochs", self.whitening_epochs is None or self.whitening_epochs > 0, "None or positive")
         need("sgd_ratio", self.sgd_ratio > 0, "positive")
+        need("fixed_norm", self.optimizer == "muon" or not self.fixed_norm, "False where optimizer is not 'muon'")
         need("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         need("l2", self.l2 >= 0, "0 or more")
         need("dense_l2", self.dense_l2 >= 0, "0 or more")

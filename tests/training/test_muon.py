@@ -89,6 +89,19 @@ def test_l2_by_path_shrinks_only_the_matrices_it_names():
         np.testing.assert_allclose(shrunk[1][name], plain[name] - penalty, rtol=1e-5, atol=1e-6)
 
 
+def test_a_fixed_norm_leaves_the_step_and_takes_the_place_of_the_penalty():
+    plain, fixed = trajectory(Muon()), trajectory(Muon(fixed_norm=True, l2=0.1, sgd_ratio=1.0))
+    for name in MATRICES:
+        norm = np.sqrt(SHAPES[name][-1])
+        first = plain[1][name] / np.linalg.norm(plain[1][name])
+        np.testing.assert_allclose(fixed[1][name], norm * first, rtol=1e-5, atol=1e-6)
+        norms = [np.linalg.norm(weights[name]) for weights in fixed[1:]]
+        np.testing.assert_allclose(norms, norm, rtol=1e-5)
+    penalty = RATES[0] * (1 + 0.95) * 0.1 * plain[0]["classifier/kernel"]  # as all other weights have it
+    expected = plain[1]["classifier/kernel"] - penalty
+    np.testing.assert_allclose(fixed[1]["classifier/kernel"], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_all_other_weights_follow_sgd():
     options = {"momentum": 0.9, "l2": 0.01, "average_decay": 0.9}
     muon, sgd = Muon(sgd_ratio=1.0, **options), SGD(**options)
@@ -141,7 +154,7 @@ def test_clipping_and_training_go_together():
 
 
 def test_serialisation():
-    optimizer = Muon(0.3, 0.8, 0.25, ("head",), "bfloat16", nesterov=False, l2=1e-3, average_decay=0.99)
+    optimizer = Muon(0.3, 0.8, 0.25, ("head",), True, "bfloat16", nesterov=False, l2=1e-3, average_decay=0.99)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 

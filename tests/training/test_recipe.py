@@ -98,6 +98,7 @@ def test_wrong_settings_are_refused(setting, message):
         ({"dropout": 1.0}, r"dropout must be None or in \[0, 1\), not 1.0"),
         ({"optimizer": "adam"}, "optimizer must be 'sgd' or 'muon', not 'adam'"),
         ({"sgd_ratio": 0}, "sgd_ratio must be positive, not 0"),
+        ({"fixed_norm": True}, "fixed_norm must be False where optimizer is not 'muon', not True"),
         ({"sam": -0.1}, "sam must be 0 or more, not -0.1"),
         ({"adaptive_sam": True}, "adaptive_sam must be False where sam is 0, not True"),
         ({"bias_ratio": 0.0}, "bias_ratio must be positive, not 0.0"),
