@@ -85,7 +85,7 @@ class Muon(SGD):
         step = ops.reshape(step, direction.shape)
         if self.fixed_norm:
             moved = variable - rate * step
-            moved = moved * (math.sqrt(outputs) / ops.norm(moved))
+            moved = moved * (math.sqrt(outputs) / ops.norm(ops.reshape(moved, -1)))
         else:
             moved = variable - rate * self._penalised(index, step, variable)
         self.assign(variable, moved)
