@@ -55,6 +55,7 @@ VARIANTS = {
     "label smoothing": (None, {"label_smoothing": 0.0}),
     "alternating flip": (None, {"alternating_flip": False}),
     "frozen whitening": (None, {"whitening_epochs": None}),
+    "SGD (Muon in its place)": (None, find_recipe("fast_muon", "airbench94").to_dict()),
 }
 
 
@@ -63,7 +64,7 @@ def train(variant, epochs, seed, data):
     change, settings = VARIANTS[variant]
     keras.utils.set_random_seed(seed)
     model = with_layers(change) if change else create_model("airbench94")
-    recipe = find_recipe("fast", "airbench94").with_(test_time_augmentation=False, **settings)
+    recipe = find_recipe("fast", "airbench94").with_(**{**settings, "test_time_augmentation": False})
     with tempfile.TemporaryDirectory() as folder:
         run = fit_cifar10(model, recipe, epochs=epochs, data=data, seed=seed, run_dir=Path(folder) / "run")
     return {

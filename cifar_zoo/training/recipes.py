@@ -105,6 +105,10 @@ FAST = Recipe(
     test_time_augmentation=True,
 )
 
+# A step of the matrices turns a kernel by about the rate. Chosen in runs of six epochs: on 5,000 held-out pictures the
+# rates 0.24 and 0.12 gave 92.0 and 92.4 %. All else learns about as fast as above.
+FAST_MUON = FAST.with_(optimizer="muon", fixed_norm=True, learning_rate=0.12, momentum=0.6, sgd_ratio=36.0)
+
 # recipe -> network, or family of networks, or "" for all others
 RECIPES: dict[str, dict[str, Recipe]] = {
     "zoo": {
@@ -167,6 +171,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "airbench94": FAST,
         "airbench96": FAST.with_(epochs=40, learning_rate=1.17, padding=4, cutout=12),
     },
+    "fast_muon": {"airbench94": FAST_MUON},
     # What the same network was trained with for the second row of its table.
     "seed2": {"se_wide_resnet28_10": SE_WIDE.with_(epochs=220, dropout=0.1)},
 }
