@@ -14,6 +14,7 @@ import re
 import statistics
 from dataclasses import asdict, fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import cifar_zoo
@@ -136,6 +137,33 @@ def to_94() -> str:
     return "\n".join(text)
 
 
+def ablation() -> str:
+    """The table of docs/fast.md: what each trick is worth."""
+    report = json.loads((ROOT / "results" / "fast_ablation.json").read_text())
+    runs: dict[str, dict[int, list[float]]] = {}
+    for run in report["runs"]:
+        runs.setdefault(run["without"], {}).setdefault(run["epochs"], []).append(100 * run["accuracy"])
+    lengths = sorted({epochs for by_epochs in runs.values() for epochs in by_epochs})
+    text = [
+        f"| without | {' | '.join(f'{epochs} epochs, %' for epochs in lengths)} | epochs to 93 % |",
+        f"| --- | {'---: | ' * len(lengths)}---: |",
+    ]
+    for variant, by_epochs in runs.items():
+        means = {epochs: statistics.mean(by_epochs[epochs]) for epochs in sorted(by_epochs)}
+        figures = " | ".join(f"{means[epochs]:.2f}" if epochs in means else "" for epochs in lengths)
+        text.append(f"| {variant} | {figures} | {_crossing(means, 93.0)} |")
+    return "\n".join(text)
+
+
+def _crossing(means: dict[int, float], level: float) -> str:
+    """The number of epochs at which the lines between runs cross a level."""
+    for (before, low), (after, high) in pairwise(means.items()):
+        if low <= level <= high:
+            return f"{before + (level - low) / (high - low) * (after - before):.1f}"
+    shortest, longest = min(means), max(means)
+    return f"below {shortest}" if means[shortest] > level else f"above {longest}"
+
+
 def _with_deviation(values: list[float]) -> str:
     """The mean, and the sample deviation where there are several values."""
     mean = f"{statistics.mean(values):.2f}"
@@ -232,7 +260,7 @@ TABLES = {
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed},
-    "docs/fast.md": {"to_94": to_94},
+    "docs/fast.md": {"to_94": to_94, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences},
 }
 

@@ -58,9 +58,7 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
     if recipe.optimizer == "sgd":
         return SGD(rate, **options)
     matrix_dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
-    return Muon(
-        rate, sgd_ratio=recipe.sgd_ratio, fixed_norm=recipe.fixed_norm, matrix_dtype=matrix_dtype, **options
-    )
+    return Muon(rate, sgd_ratio=recipe.sgd_ratio, fixed_norm=recipe.fixed_norm, matrix_dtype=matrix_dtype, **options)
 
 
 def _penalties(recipe: Recipe, model: keras.Model) -> float | dict[str, float]:
