@@ -1,7 +1,7 @@
 """Minutes to 94 % on CIFAR-10: our `airbench94` by the recipe "fast" beside the same training in plain PyTorch.
 
     python benchmarks/to_94.py --seeds 0,1,2 --json results/to_94.json
-    python benchmarks/to_94.py --seeds 0 --backends tensorflow,torch,jax --epochs 2
+    python benchmarks/to_94.py --seeds 0 --backends tensorflow,jax,torch --epochs 3 --data a_part.npz
 
 Both sides are whole processes that take turns: for each seed `airbench_in_torch.py`, then `cifar-zoo fit airbench94
 --recipe fast` with each backend. "Training" runs from the first look at the pictures to the end of the last step; ours
@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from cifar_zoo.environment import describe_environment
 from cifar_zoo.files import read_json, write_json
@@ -95,6 +97,10 @@ def main():
     report = read_json(arguments.json) if arguments.json and arguments.json.exists() else {"runs": {}}
     if report.setdefault("epochs", arguments.epochs) != arguments.epochs:
         parser.error(f"{arguments.json} has runs of {report['epochs']} epochs")
+    with np.load(arguments.data) as arrays:
+        examples = len(arrays["y_train"])
+    if report.setdefault("examples", examples) != examples:
+        parser.error(f"{arguments.json} has runs with {report['examples']} training pictures, not {examples}")
     runs = {name: report["runs"].get(name, []) for name in ("plain PyTorch", *arguments.backends.split(","))}
     report |= {"runs": runs, "environment": describe_environment()}
     for seed in map(int, arguments.seeds.split(",")):
