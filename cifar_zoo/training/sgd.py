@@ -78,7 +78,7 @@ class SGD(keras.optimizers.Optimizer):
             self._averages = self.add_optimizer_variables(variables, "average")
         if self.lookahead:
             for average, variable in zip(self._averages, variables, strict=True):
-                average.assign(variable)
+                average.assign(ops.copy(variable))  # a buffer of its own: the compiled step of JAX eats both
 
     def _of_each(self, argument, variables, other):
         """What an argument has for each variable, in order: a dict for the paths in it, a number for kernels."""

@@ -135,7 +135,8 @@ def test_kernels_of_a_network_are_found_by_their_paths():
     assert chosen == kernels and len(chosen) == 21  # 19 convolutions and two projections; not the classifier
 
 
-def test_clipping_and_training_go_together():
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_clipping_averages_and_training_go_together(lookahead):
     """In Keras' own compiled step."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -146,7 +147,8 @@ def test_clipping_and_training_go_together():
             keras.layers.Dense(3, name="classifier"),
         ]
     )
-    model.compile(Muon(0.05, l2=1e-4, average_decay=0.9, global_clipnorm=1.0), "mse")
+    optimizer = Muon(0.05, l2=1e-4, average_decay=0.5, lookahead=lookahead, global_clipnorm=1.0)
+    model.compile(optimizer, "mse")
     x = RANDOM.normal(size=(64, 8, 8, 3)).astype("float32")
     y = x.mean(axis=(1, 2))
     losses = model.fit(x, y, epochs=8, batch_size=16, verbose=0).history["loss"]
