@@ -45,6 +45,8 @@ def random_start(layer):
     return None
 
 
+FAST, FAST_MUON = (find_recipe(name, "airbench94").to_dict() for name in ("fast", "fast_muon"))
+
 # What is left out -> the network's change, or None, and the recipe's.
 VARIANTS = {
     "nothing": (None, {}),
@@ -55,7 +57,7 @@ VARIANTS = {
     "label smoothing": (None, {"label_smoothing": 0.0}),
     "alternating flip": (None, {"alternating_flip": False}),
     "frozen whitening": (None, {"whitening_epochs": None}),
-    "SGD (Muon in its place)": (None, find_recipe("fast_muon", "airbench94").to_dict()),
+    "SGD (Muon in its place)": (None, {field: value for field, value in FAST_MUON.items() if value != FAST[field]}),
 }
 
 
@@ -64,7 +66,7 @@ def train(variant, epochs, seed, data):
     change, settings = VARIANTS[variant]
     keras.utils.set_random_seed(seed)
     model = with_layers(change) if change else create_model("airbench94")
-    recipe = find_recipe("fast", "airbench94").with_(**{**settings, "test_time_augmentation": False})
+    recipe = find_recipe("fast", "airbench94").with_(test_time_augmentation=False, **settings)
     with tempfile.TemporaryDirectory() as folder:
         run = fit_cifar10(model, recipe, epochs=epochs, data=data, seed=seed, run_dir=Path(folder) / "run")
     return {

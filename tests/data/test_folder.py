@@ -37,19 +37,21 @@ def test_hidden_and_loose_files_are_passed_over(tmp_path):
 
 
 def test_what_is_no_such_folder_is_refused(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
     with pytest.raises(CifarZooError, match="there is no folder '.*nothing'"):
-        load_folder(tmp_path / "nothing")
+        load_folder(folder / "nothing")
     with pytest.raises(CifarZooError, match="has no sub-folders; it needs one with pictures for each class"):
-        load_folder(tmp_path)
-    save(tmp_path / "loose.png", (1, 2, 3))
+        load_folder(folder)
+    save(folder / "loose.png", (1, 2, 3))
     with pytest.raises(CifarZooError, match="there is no folder '.*loose.png'"):
-        load_folder(tmp_path / "loose.png")
-    save(tmp_path / "ant" / "1.png", (1, 2, 3))
-    (tmp_path / "bee").mkdir()
+        load_folder(folder / "loose.png")
+    save(folder / "ant" / "1.png", (1, 2, 3))
+    (folder / "bee").mkdir()
     with pytest.raises(CifarZooError, match="the class '.*bee' has no pictures"):
-        load_folder(tmp_path)
-    (tmp_path / "bee" / "notes.txt").write_text("no picture")
+        load_folder(folder)
+    (folder / "bee" / "notes.txt").write_text("no picture")
     with pytest.raises(CifarZooError, match="notes.txt' cannot be read as a picture"):
-        load_folder(tmp_path)
+        load_folder(folder)
     with pytest.raises(CifarZooError, match="ant' is a folder where a picture of the class '.*' should be"):
-        load_folder(tmp_path.parent)
+        load_folder(tmp_path)
