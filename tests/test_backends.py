@@ -28,11 +28,11 @@ def run_with(backend, full):
     """Run the tests with another backend, in a process of its own."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
-    tests = ALL if full else QUICK
+    tests, options = (ALL, {}) if full else (QUICK, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})  # compiles faster
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "0", *tests],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # compiles faster
+        env={**os.environ, "KERAS_BACKEND": backend, **options},
         capture_output=True,
         text=True,
     )

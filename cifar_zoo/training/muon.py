@@ -25,9 +25,9 @@ class Muon(SGD):
         momentum: float in [0, 1).
         sgd_ratio: positive number.
         exclude: words in the paths of variables that are not hidden.
+        matrix_dtype: number format of the orthogonalisation; "bfloat16" is faster on hardware that has it.
         fixed_norm: whether each matrix has the norm sqrt(outputs) after every step, in place of the penalty, so that
             the rate alone says how far it turns; for kernels before batch norm, which takes their scale out.
-        matrix_dtype: number format of the orthogonalisation; "bfloat16" is faster on hardware that has it.
         **kwargs: those of `SGD`.
 
     Raises:
@@ -49,8 +49,8 @@ class Muon(SGD):
         momentum=0.95,
         sgd_ratio=1.0,
         exclude=("classifier",),
-        fixed_norm=False,
         matrix_dtype="float32",
+        fixed_norm=False,
         name="muon",
         **kwargs,
     ):
@@ -59,8 +59,8 @@ class Muon(SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.sgd_ratio = sgd_ratio
         self.exclude = tuple(exclude)
-        self.fixed_norm = fixed_norm
         self.matrix_dtype = matrix_dtype
+        self.fixed_norm = fixed_norm
 
     def build(self, variables):
         if self.built:
@@ -92,7 +92,7 @@ class Muon(SGD):
         self._move_average(index, variable)
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in ("sgd_ratio", "exclude", "fixed_norm", "matrix_dtype")}
+        own = {name: getattr(self, name) for name in ("sgd_ratio", "exclude", "matrix_dtype", "fixed_norm")}
         return {**super().get_config(), **own}
 
 

@@ -156,7 +156,7 @@ def test_clipping_averages_and_training_go_together(lookahead):
 
 
 def test_serialisation():
-    optimizer = Muon(0.3, 0.8, 0.25, ("head",), True, "bfloat16", nesterov=False, l2=1e-3, average_decay=0.99)
+    optimizer = Muon(0.3, 0.8, 0.25, ("head",), "bfloat16", True, nesterov=False, l2=1e-3, average_decay=0.99)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 
