@@ -88,7 +88,8 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
             pictures, labels = next(batches)
             yield airbench_in_torch.normalise(torch.tensor(pictures)), torch.tensor(labels).long()
 
-    rate = 0.1  # at the recipe's own, rounding grows to five percent in these steps
+    rate, decay = 0.01, 0.05  # at the recipe's own, rounding grows to five percent in these steps, and hides the decay
+    monkeypatch.setattr(airbench_in_torch, "WEIGHT_DECAY", decay)
     monkeypatch.setattr(airbench_in_torch, "PEAK_RATE", rate)
     monkeypatch.setattr(airbench_in_torch, "BATCH", batch)
     monkeypatch.setattr(airbench_in_torch, "epoch_of_batches", epoch_of_batches)
@@ -99,6 +100,7 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
         epochs=epochs,
         batch_size=batch,
         learning_rate=rate,
+        l2=decay,
         flip=False,
         alternating_flip=False,
         padding=0,
@@ -107,8 +109,8 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
     run = tmp_path / "run"
     cifar_zoo.fit_cifar10(model, recipe, data=((x, y), (x, y)), run_dir=run, precision="float32", verbose=0)
     for before, expected, found in zip(start, theirs, airbench_weights(model), strict=True):
-        moved = (expected - before).norm()
-        assert (expected - found).norm() < 0.02 * moved, (tuple(found.shape), float((expected - found).norm() / moved))
+        moved, error = (expected - before).norm(), (expected.half() - found).norm()  # a run ends with weights in float16
+        assert error < 0.01 * moved, (tuple(found.shape), (error / moved).item())
 
 
 @pytest.mark.full
