@@ -137,6 +137,15 @@ def to_94() -> str:
     return "\n".join(text)
 
 
+def to_94_backends() -> str:
+    """The table of docs/fast.md: the step of each backend beside plain PyTorch's."""
+    runs = json.loads((ROOT / "results" / "to_94_backends.json").read_text())["runs"]
+    text = ["| | steps/s | of PyTorch's time |", "| --- | ---: | ---: |"]
+    rates = {name: statistics.mean(run["steps_per_second"] for run in own) for name, own in runs.items()}
+    text += [f"| {name} | {rate:.3f} | {rates['plain PyTorch'] / rate:.2f} |" for name, rate in rates.items()]
+    return "\n".join(text)
+
+
 def ablation() -> str:
     """The table of docs/fast.md: what each trick is worth."""
     report = json.loads((ROOT / "results" / "fast_ablation.json").read_text())
@@ -260,7 +269,7 @@ TABLES = {
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed},
-    "docs/fast.md": {"to_94": to_94, "ablation": ablation},
+    "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences},
 }
 

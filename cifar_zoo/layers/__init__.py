@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
     from cifar_zoo.layers.grouped_conv2d import GroupedConv2D
     from cifar_zoo.layers.local_response_normalization import LocalResponseNormalization
+    from cifar_zoo.layers.max_pooling2d import MaxPooling2D
     from cifar_zoo.layers.mixup import Mixup, mix_targets
     from cifar_zoo.layers.pad_channels import PadChannels
     from cifar_zoo.layers.patch_whitening import PatchWhitening
@@ -49,6 +50,7 @@ _MODULES = {
     "FractalJoin": "fractal_join",
     "GroupedConv2D": "grouped_conv2d",
     "LocalResponseNormalization": "local_response_normalization",
+    "MaxPooling2D": "max_pooling2d",
     "Mixup": "mixup",
     "PadChannels": "pad_channels",
     "PatchWhitening": "patch_whitening",
@@ -83,6 +85,7 @@ __all__ = [
     "FractalJoin",
     "GroupedConv2D",
     "LocalResponseNormalization",
+    "MaxPooling2D",
     "Mixup",
     "PadChannels",
     "PatchWhitening",

@@ -42,7 +42,7 @@ def trunk(widths: tuple[int, int, int], deep: bool) -> Callable:
         x = gelu(zoo_layers.PatchWhitening(name="whitening")(x), "whitening")
         for number, filters in enumerate(widths, start=1):
             name = f"stage{number}"
-            x = layers.MaxPooling2D(2, name=f"{name}_pool")(conv(x, filters, f"{name}_1"))
+            x = zoo_layers.MaxPooling2D(2, name=f"{name}_pool")(conv(x, filters, f"{name}_1"))
             x = shortcut = gelu(norm(x, f"{name}_1"), f"{name}_1")
             x = norm(conv(x, filters, f"{name}_2"), f"{name}_2")
             if deep:

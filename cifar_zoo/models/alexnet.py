@@ -33,7 +33,7 @@ def small_kernel_trunk(x):
         x = zoo_layers.Conv2D(filters, 3, name=f"conv{number}")(x)
         x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"conv{number}_bn")(x)
         x = stage(layers.ReLU(name=f"conv{number}_relu")(x), number)
-        x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
+        x = zoo_layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
     for number, filters in enumerate((384, 384, 256), start=3):
         x = zoo_layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(x)
     return stage(x, 3)
@@ -41,7 +41,7 @@ def small_kernel_trunk(x):
 
 def small_kernel_head(x, classes: int):
     """The last pooling and the dense layers."""
-    x = layers.MaxPooling2D(3, 2, name="pool3")(x)
+    x = zoo_layers.MaxPooling2D(3, 2, name="pool3")(x)
     return dense_head((2048, 2048), dropout=0.5, initializer="glorot_uniform")(x, classes)
 
 
@@ -62,7 +62,7 @@ def trunk(widths: tuple[int, ...], activation: str = "relu", initializer: str = 
     def norm_pool(x, number: int):
         norm = zoo_layers.LocalResponseNormalization(2, 2.0, 1e-4, 0.75, name=f"norm{number}")
         x = stage(norm(x), number)
-        return layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number}")(x)
+        return zoo_layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number}")(x)
 
     def apply(x):
         x = norm_pool(conv(x, 11, 1, strides=4), 1)

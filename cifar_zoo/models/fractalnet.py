@@ -37,14 +37,14 @@ def trunk(x):
     column = zoo_layers.DrawColumn(3, name="draw_column")(x)  # one draw for all blocks, or no column is left whole
     for number, filters in enumerate(WIDTHS, start=1):
         if number > 1:
-            x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
+            x = zoo_layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
         x = stage(block(x, filters, column, f"stage{number}"), number)
     return x
 
 
 def head(x, classes: int):
     """The last pooling, and one dense layer on all that is left of the map."""
-    x = layers.MaxPooling2D(2, name="head_pool")(x)
+    x = zoo_layers.MaxPooling2D(2, name="head_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 

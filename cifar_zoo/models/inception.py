@@ -34,7 +34,7 @@ def conv_bn_relu(x, filters: int, size: int | tuple[int, int], name: str, *, str
 def apply_step(x, step: tuple | list | str, name: str, padding: str):
     """One step of a branch; `padding` matters at stride 2 only."""
     if isinstance(step, str):
-        pool = layers.AveragePooling2D if step == "avg" else layers.MaxPooling2D
+        pool = layers.AveragePooling2D if step == "avg" else zoo_layers.MaxPooling2D
         strides = 2 if step == "max/2" else 1
         return pool(3, strides, padding=padding if strides > 1 else "same", name=f"{name}_pool")(x)
     if isinstance(step, list):

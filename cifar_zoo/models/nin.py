@@ -15,7 +15,7 @@ def trunk(x):
     """All but the last 1x1 convolution."""
     for number, (size, *widths) in enumerate(((5, 192, 160, 96), (5, 192, 192, 192), (3, 192, 192)), start=1):
         if number > 1:
-            x = layers.MaxPooling2D(3, 2, padding="same", name=f"stage{number}_pool")(x)
+            x = zoo_layers.MaxPooling2D(3, 2, padding="same", name=f"stage{number}_pool")(x)
             x = layers.Dropout(0.5, name=f"stage{number}_dropout")(x)
         for unit, filters in enumerate(widths, start=1):
             x = conv_bn_relu(x, filters, size if unit == 1 else 1, f"stage{number}_{unit}")

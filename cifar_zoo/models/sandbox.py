@@ -37,7 +37,7 @@ def chain(*steps: str):
             if kind == "pool":
                 x = stage(x, stages)
                 stages += 1
-                x = layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
+                x = zoo_layers.MaxPooling2D(3, 2, padding="same", name=name)(x)
             elif kind == "norm":
                 x = zoo_layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75, name=name)(x)
             elif kind == "drop":
@@ -66,10 +66,10 @@ def fires(squeeze: int):
 
     def apply(x):
         x = stage(conv(x, 64, 3, "c3_1"), 1)
-        x = layers.MaxPooling2D(3, 2, padding="same", name="pool_2")(x)
+        x = zoo_layers.MaxPooling2D(3, 2, padding="same", name="pool_2")(x)
         x = fire(x, squeeze, (64, 64), "fire_1")
         x = stage(fire(x, squeeze, (64, 64), "fire_2"), 2)
-        x = layers.MaxPooling2D(3, 2, padding="same", name="fire_pool")(x)
+        x = zoo_layers.MaxPooling2D(3, 2, padding="same", name="fire_pool")(x)
         x = fire(x, 32, (128, 128), "fire_3")
         return stage(fire(x, 32, (128, 128), "fire_4"), 3)
 

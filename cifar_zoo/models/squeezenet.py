@@ -39,7 +39,7 @@ def trunk(x):
     """All but the dropout and the classifier."""
     x = conv(x, 64, 3, "stem")
     for number, widths in enumerate(((16, 16), (32, 32), (48, 48, 64, 64)), start=1):
-        x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(stage(x, number))
+        x = zoo_layers.MaxPooling2D(2, name=f"stage{number}_pool")(stage(x, number))
         for unit, width in enumerate(widths, start=1):
             name = f"stage{number}_fire{unit}"
             y = fire(x, width, (4 * width, 4 * width), name)

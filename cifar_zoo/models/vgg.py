@@ -15,7 +15,7 @@ def trunk(x):
     """All but the last pooling and the dense layers."""
     for number, (filters, units) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
         if number > 1:
-            x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
+            x = zoo_layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
         for unit in range(1, units + 1):
             name = f"stage{number}_{unit}"
             x = bn_act(zoo_layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x), name)
@@ -25,7 +25,7 @@ def trunk(x):
 
 def head(x, classes: int):
     """The last pooling and three dense layers."""
-    x = layers.MaxPooling2D(2, name="head_pool")(x)
+    x = zoo_layers.MaxPooling2D(2, name="head_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for number in (1, 2):
         x = bn_act(layers.Dense(4096, name=f"dense{number}")(x), f"dense{number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.assemble import assemble, stage
 from cifar_zoo.models.mobilenet_v3 import batch_norm
@@ -36,7 +37,7 @@ def reducing_block(x, middle: int, filters: int, name: str):
     """Two separable convolutions and max-pooling beside a projection of the raw input, to half the size."""
     y = separable(bn_act(x, f"{name}_1"), middle, f"{name}_1")
     y = separable(bn_act(y, f"{name}_2"), filters, f"{name}_2")
-    y = layers.MaxPooling2D(3, 2, padding="same", name=f"{name}_pool")(batch_norm(y, name))
+    y = zoo_layers.MaxPooling2D(3, 2, padding="same", name=f"{name}_pool")(batch_norm(y, name))
     return layers.Add(name=f"{name}_add")([conv(x, filters, 1, 2, f"{name}_shortcut"), y])
 
 

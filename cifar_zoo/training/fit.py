@@ -21,6 +21,7 @@ from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.compile_cache import keep_compiled_steps
+from cifar_zoo.training.memory import keeping_freed_memory
 from cifar_zoo.training.network import (
     adapt_whitening,
     computing_in,
@@ -166,7 +167,12 @@ def fit_cifar10(
     keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
     display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, learning_rate(recipe, order.steps), verbose)
     whitening_ends = min(recipe.epochs, math.ceil(recipe.whitening_epochs or recipe.epochs))
-    with computing_in(model, precision), dropping(model, recipe.dropout), keeper.heeding_interrupts():
+    with (
+        computing_in(model, precision),
+        dropping(model, recipe.dropout),
+        keeping_freed_memory(),
+        keeper.heeding_interrupts(),
+    ):
         trainer(x_train[:1])
         trainer.optimizer.build(trainer.trainable_variables)
         keeper.restore(trainer)

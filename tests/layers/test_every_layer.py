@@ -41,6 +41,7 @@ EVERY_LAYER = {
     "FractalJoin": Row(lambda: layers.FractalJoin(0.4, seed=1), [(8, 8, 4)] * 3),
     "GroupedConv2D": Row(lambda: layers.GroupedConv2D(6, 3, groups=2)),
     "LocalResponseNormalization": Row(lambda: layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75)),
+    "MaxPooling2D": Row(lambda: layers.MaxPooling2D(3, 2, padding="same")),
     "Mixup": Row(lambda: layers.Mixup(1.0, seed=1), dtypes=(None, "float32")),
     "PadChannels": Row(lambda: layers.PadChannels(7)),
     "PatchWhitening": Row(lambda: layers.PatchWhitening()),

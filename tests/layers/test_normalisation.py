@@ -75,6 +75,14 @@ def test_a_frozen_batch_normalization_keeps_its_statistics():
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.moving_mean), np.zeros(16))
 
 
+def test_one_value_has_no_variance():
+    """PyTorch's kernel refuses it."""
+    layer = layers.BatchNormalization()
+    out = apply(layer, FLOATS[:1, :1, :1], training=True)
+    np.testing.assert_array_equal(out, np.zeros((1, 1, 1, 16)))
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.moving_variance), np.full(16, 0.9), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
