@@ -18,8 +18,8 @@ def keeping_freed_memory() -> Iterator[None]:
     Otherwise each goes back to the system when it is freed, and comes again as pages that must be cleared first: a
     third of a step of airbench94. TensorFlow and JAX keep their blocks themselves, and so does PyTorch on a GPU.
     """
-    libc = ctypes.CDLL(None) if keras.backend.backend() == "torch" else None
-    if not hasattr(libc, "mallopt"):
+    libc = ctypes.CDLL(None)
+    if keras.backend.backend() != "torch" or not hasattr(libc, "mallopt"):
         yield
         return
     libc.mallopt(TRIM_THRESHOLD, -1)
