@@ -24,7 +24,7 @@ def new_pages():
 
 pages = {"before": new_pages()}
 with keeping_freed_memory():
-    pages["within"] = min(new_pages() for _ in range(5))  # small things may lie where a large block was: it takes a while
+    pages["within"] = min(new_pages() for _ in range(5))  # once small things have found their places
     pages["held within"] = held()
 print(json.dumps(pages | {"held after": held()}))
 """
