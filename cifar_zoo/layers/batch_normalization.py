@@ -67,23 +67,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _in_torch(self, inputs, learns):
         import torch
 
-        channels, dtype = inputs.shape[-1], keras.backend.result_type(inputs.dtype, "float32")
-        ones, zeros = keras.ops.ones(channels, dtype), keras.ops.zeros(channels, dtype)
-        count = inputs.numel() // channels
-        mean = ones.clone() if learns else keras.ops.cast(self.moving_mean, dtype)
-        variance = ones.clone() if learns else keras.ops.cast(self.moving_variance, dtype)
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        mean, variance = (keras.ops.cast(moving, dtype) for moving in (self.moving_mean, self.moving_variance))
+        if learns:  # to be filled with those of the batch
+            mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
         outputs = torch.nn.functional.batch_norm(
             inputs.permute(0, 3, 1, 2),  # a view
             mean,
             variance,
-            keras.ops.cast(self.gamma, dtype) if self.scale else ones,
-            keras.ops.cast(self.beta, dtype) if self.center else zeros,
+            keras.ops.cast(self.gamma, dtype) if self.scale else None,
+            keras.ops.cast(self.beta, dtype) if self.center else None,
             training=learns,
-            momentum=1.0,  # the statistics become those of the batch
+            momentum=1.0,
             eps=self.epsilon,
         )
         if learns:
-            self._follow(mean, variance, count)
+            self._follow(mean, variance, inputs.numel() // inputs.shape[-1])
         return outputs.permute(0, 2, 3, 1)
 
     def _follow(self, mean, variance, count):

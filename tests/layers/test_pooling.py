@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def pool(x, size, strides, padding):
-    """The largest of each window, and where it lies: padding loses, and is odd to the right and the bottom."""
+    """The largest of each window; padding loses, and its odd row and column are at the bottom and the right."""
     _, rows, columns, _ = x.shape
     if padding == "same":
         missing = [max((-(-side // strides) - 1) * strides + size - side, 0) for side in (rows, columns)]

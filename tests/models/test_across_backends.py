@@ -11,41 +11,48 @@ import numpy as np
 import pytest
 
 import cifar_zoo
-from cifar_zoo.training.network import flat_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in cifar_zoo.list_models() if cifar_zoo.model_info(name).params < 12_000_000]
+# Each backend has processes of its own: all networks together take 5 GB.
+START = """
+import sys, keras, numpy as np, cifar_zoo
+from cifar_zoo.training.network import flat_layers
+
+folder, *names = sys.argv[1:]
+for name in names:
+    model = cifar_zoo.create_model(name)
+    random = np.random.default_rng(1)
+    for weight in model.weights:  # biases and batch norm other than at the start
+        if len(weight.shape) == 1:
+            weight.assign(keras.ops.convert_to_numpy(weight) + random.uniform(0, 0.2, weight.shape))
+    # Batch-norm statistics half of the way to those of a batch. With none of them the sums of residual networks
+    # explode; with all, a random network magnifies rounding errors from layer to layer, as no trained one does.
+    for layer in flat_layers(model):
+        if hasattr(layer, "moving_mean"):
+            layer.momentum = 0.5
+    model(random.integers(0, 256, (32, *model.input_shape[1:]), dtype="uint8"), training=True)
+    model.save_weights(f"{folder}/{name}.weights.h5")
+"""
 LOGITS = """
-import sys, numpy as np, cifar_zoo
+import sys, keras, numpy as np, cifar_zoo
+
 folder, *names = sys.argv[1:]
 for name in names:
     model = cifar_zoo.create_model(name, weights=f"{folder}/{name}.weights.h5", classifier_activation=None)
     x = np.random.default_rng(0).integers(0, 256, (4, *model.input_shape[1:]), dtype="uint8")
-    np.save(f"{folder}/{name}.{sys.argv[0]}.npy", np.asarray(model.predict_on_batch(x)))
-""".replace("sys.argv[0]", "__import__('keras').backend.backend()")
+    np.save(f"{folder}/{name}.{keras.backend.backend()}.npy", np.asarray(model.predict_on_batch(x)))
+"""
 
 
 @pytest.fixture(scope="module")
 def logits(tmp_path_factory):
     """A folder with the logits of every network by every backend, from weights that have seen some pictures."""
     folder = tmp_path_factory.mktemp("logits")
-    for name in NAMES:
-        model = cifar_zoo.create_model(name)
-        random = np.random.default_rng(1)
-        for weight in model.weights:  # biases and batch norm other than at the start
-            if len(weight.shape) == 1:
-                weight.assign(keras.ops.convert_to_numpy(weight) + random.uniform(0, 0.2, weight.shape))
-        # Batch-norm statistics half of the way to those of a batch. With none of them the sums of residual networks
-        # explode; with all, a random network magnifies rounding errors from layer to layer, as no trained one does.
-        for layer in flat_layers(model):
-            if hasattr(layer, "moving_mean"):
-                layer.momentum = 0.5
-        model(random.integers(0, 256, (32, *model.input_shape[1:]), dtype="uint8"), training=True)
-        model.save_weights(folder / f"{name}.weights.h5")
-    for backend in ("tensorflow", "jax", "torch"):
+    for script, backend in ((START, "tensorflow"), (LOGITS, "tensorflow"), (LOGITS, "jax"), (LOGITS, "torch")):
         if importlib.util.find_spec(backend):
             environment = {**os.environ, "KERAS_BACKEND": backend}
-            command = [sys.executable, "-c", LOGITS, str(folder), *NAMES]
+            command = [sys.executable, "-c", script, str(folder), *NAMES]
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-2000:]
     return folder
