@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = [
+    "cifar_zoo/layers",
     "tests/layers",
     "tests/test_saving.py",
     "tests/training/test_muon.py",

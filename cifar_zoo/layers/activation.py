@@ -29,9 +29,10 @@ class Activation(keras.layers.Activation):
         ValueError: for an activation that Keras does not know.
 
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> from cifar_zoo import layers
-        >>> print(np.round(layers.Activation("gelu")(np.array([-1.0, 0.0, 1.0]), training=True), 4))
+        >>> outputs = layers.Activation("gelu")(np.array([-1.0, 0.0, 1.0]), training=True)
+        >>> print(keras.ops.convert_to_numpy(outputs).round(4))
         [-0.1587  0.      0.8413]
     """
 
