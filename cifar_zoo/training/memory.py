@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Iterator
 
 import keras
@@ -18,7 +19,7 @@ def keeping_freed_memory() -> Iterator[None]:
     Otherwise each goes back to the system when it is freed, and comes again as pages that must be cleared first: a
     third of a step of airbench94. TensorFlow and JAX keep their blocks themselves, and so does PyTorch on a GPU.
     """
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
     if keras.backend.backend() != "torch" or not hasattr(libc, "mallopt"):
         yield
         return
