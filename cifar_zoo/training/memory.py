@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
+import platform
 from collections.abc import Iterator
 
 import keras
@@ -19,10 +19,10 @@ def keeping_freed_memory() -> Iterator[None]:
     Otherwise each goes back to the system when it is freed, and comes again as pages that must be cleared first: a
     third of a step of airbench94. TensorFlow and JAX keep their blocks themselves, and so does PyTorch on a GPU.
     """
-    libc = ctypes.CDLL(None) if os.name == "posix" else None
-    if keras.backend.backend() != "torch" or not hasattr(libc, "mallopt"):
+    if keras.backend.backend() != "torch" or platform.libc_ver()[0] != "glibc":
         yield
         return
+    libc = ctypes.CDLL(None)
     libc.mallopt(TRIM_THRESHOLD, -1)
     libc.mallopt(MMAP_MAX, 0)
     try:
