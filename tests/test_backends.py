@@ -22,6 +22,7 @@ QUICK = [
     "--deselect",
     "tests/layers/test_every_layer.py::test_saved_models_go_on_in_another_process",
 ]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "0"]
 ALL = ["cifar_zoo/layers", "tests", "--ignore", "tests/test_backends.py"]
 
 
@@ -29,9 +30,9 @@ def run_with(backend, full):
     """Run the tests with another backend, in a process of its own."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
-    tests, options = (ALL, {}) if full else (QUICK, {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})  # compiles faster
+    options = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles faster
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "0", *tests],
+        [*PYTEST, *(ALL if full else QUICK)],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend, **options},
         capture_output=True,

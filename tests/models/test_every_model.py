@@ -1,5 +1,6 @@
 """What holds for every network of the register."""
 
+import gc
 import re
 
 import keras
@@ -25,6 +26,13 @@ every_network = pytest.mark.parametrize("name", NAMES)
 def network(request):
     """Each network, built once for all tests that use its arithmetic; the large ones with --full."""
     return cifar_zoo.create_model(request.param)
+
+
+@pytest.fixture(autouse=True)
+def no_garbage():
+    """Networks hold themselves in cycles, and the largest takes 2.3 GB."""
+    yield
+    gc.collect()
 
 
 def pictures(model, count=2):
@@ -140,7 +148,8 @@ def test_without_the_top(network):
         assert model.output_shape == (None, features.output_shape[-1])
         expected = reduce(run(features, x), axis=(1, 2))
         np.testing.assert_allclose(run(model, x), expected, rtol=1e-4, atol=1e-5)
-        del model  # the largest takes 2.3 GB
+        del model
+        gc.collect()
 
 
 def test_save_and_reload(network, tmp_path):
@@ -162,6 +171,7 @@ def test_save_and_reload(network, tmp_path):
         if "classes" in options:
             assert model.output_shape == (None, 3)
         del model
+        gc.collect()
 
 
 def test_every_trainable_weight_gets_a_gradient_and_moves(network):
@@ -169,7 +179,8 @@ def test_every_trainable_weight_gets_a_gradient_and_moves(network):
     model = keras.Model(network.input, network.get_layer("predictions").input)
     before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(1e-2), loss, jit_compile=False)
+    one_program = keras.backend.backend() == "jax"  # which otherwise compiles each operation by itself, for minutes
+    model.compile(keras.optimizers.SGD(1e-2), loss, jit_compile=one_program)
     assert np.isfinite(model.train_on_batch(pictures(model, 16), np.arange(16) % 10))
     for weight, old in zip(model.trainable_weights, before, strict=True):
         new = ops.convert_to_numpy(weight)
