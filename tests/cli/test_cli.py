@@ -159,7 +159,7 @@ def test_pack(zoo, tmp_path):
         (["predict", "squeeze1"], "Missing argument 'PICTURES...'"),
         (["predict", "squeeze1", "README.md"], "'README.md' cannot be read as a picture"),
         (["predict", "alex2", "x.png"], "there is no picture"),
-        (["evaluate", "alex2"], "alex2 has no published weights"),
+        (["evaluate", "senet154"], "senet154 has no published weights"),
         (["evaluate", "squeeze1", "--weights", "imagenet"], "no weights 'imagenet'; there are"),
         (["evaluate", "squeeze1", "--data", "nowhere.npz"], "nowhere.npz: there is no such file or folder"),
         (["fit", "nin0", "--epochs", "0", "--data", "nowhere.npz"], "epochs must be positive, not 0"),
