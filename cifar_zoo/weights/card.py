@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.registry import model_info
+from cifar_zoo.registry import Row, model_info
 from cifar_zoo.weights.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -
     info = model_info(name)
     recipe = "\n".join(f"| {key} | {value} |" for key, value in entry.recipe.items())
     versions = ", ".join(f"{package} {number}" for package, number in entry.versions.items())
+    published = "".join(_published(row, 100 * entry.test_accuracy) for row in info.rows)
     with_tta = "" if tta_accuracy is None else f"\n- With test-time augmentation (flip and shift): {tta_accuracy:.2%}"
     return f"""{_front_matter({name: _results(entry, tta_accuracy)}, entry.licence)}
 # {name}, {tag}
@@ -36,7 +37,7 @@ def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -
 - Parameters: {entry.parameters:,}
 - Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger pictures are cropped to the middle
 - Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test pictures, measured once, after the last of
-  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}
+  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}{published}
 - Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
   commit `{entry.commit}`
 
@@ -53,6 +54,14 @@ model = cifar_zoo.models.{name}(weights="{tag}")
 It knows the ten classes of CIFAR-10 and gives one of them to any picture. Its training pictures are 32 x 32 pixels of
 the web of 2008, with the biases of that source; do not use it for decisions about people.
 """
+
+
+def _published(row: Row, accuracy: float) -> str:
+    """The line of a card for a published row, if it has a figure, beside our accuracy in percent."""
+    if row.accuracy is None:
+        return ""
+    below = f"; this file is {row.accuracy - accuracy:.2f} points below it" if accuracy < row.accuracy else ""
+    return f"\n- Published: {row.accuracy:.2f}%, {row.name} of {row.table}{below}"
 
 
 def front_page(manifest: Manifest, licence: str) -> str:

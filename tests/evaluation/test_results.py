@@ -86,11 +86,12 @@ def test_the_table_has_means_and_deviations(runs, tmp_path):
     assert lines[1].accuracy == pytest.approx(100 * np.mean(accuracies))
     assert lines[1].deviation == pytest.approx(100 * np.std(accuracies, ddof=1))
     assert lines[1].minutes == 11 and lines[0].deviation is None
-    assert lines[1].ours == "86.62 ± 0.55" and lines[0].ours == "86.10" and lines[2].ours == ""
+    assert lines[1].ours == "86.62 ± 0.55 (-1.18)" and lines[0].ours == "86.10 (-1.70)" and lines[2].ours == ""
     assert "epochs 2 (768)" in lines[1].differences and "momentum 0.9 (0.0)" in lines[1].differences
     assert "learning_rate" not in lines[1].differences  # it is the published one
     text = as_text(lines).splitlines()
-    assert len(text) == 6 and "86.62 ± 0.55" in text[2]
+    assert len(text) == 6 and "86.62 ± 0.55 (-1.18)" in text[2]
+    assert replace(lines[0], accuracy=88.0).ours == replace(lines[0], accuracy=88.0, published=None).ours == "88.00"
 
 
 def test_every_published_row_has_a_line():

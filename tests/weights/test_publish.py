@@ -1,6 +1,7 @@
 """From a run to a published file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,14 @@ def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
     with pytest.raises(CifarZooError, match="only a finished run can be published"):
         stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+
+
+def test_a_card_tells_the_published_accuracy_and_where_it_is_missed():
+    entry = read_manifest()["squeeze1"]["zoo"]
+    reached, missed = (card("squeeze1", "zoo", replace(entry, test_accuracy=value)) for value in (0.878, 0.8773))
+    line = "\n- Published: 87.80%, SqueezeNet (squeeze1) of https://github.com/kaizouman/tensorsandbox"
+    assert line + "\n" in reached and line + "; this file is 0.07 points below it\n" in missed
+    assert "Published" not in card("resnet20", "zoo", entry)  # it has no row
 
 
 def test_a_card_tells_the_accuracy_with_test_time_augmentation_beside_the_plain_one():
