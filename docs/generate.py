@@ -22,6 +22,7 @@ from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.evaluation.results import Line, Result, read_results, table
 from cifar_zoo.files import write_whole
 from cifar_zoo.registry import ModelInfo
+from cifar_zoo.training.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PLOTS = ROOT / "docs" / "plots"
@@ -164,6 +165,17 @@ def ablation() -> str:
     return "\n".join(text)
 
 
+def recipe_search() -> str:
+    """The table of docs/results.md: what recipes gave on held-out pictures."""
+    text = ["| network | epochs | in place of what `zoo` has | held-out pictures, % |", "| --- | ---: | --- | ---: |"]
+    for run in json.loads((ROOT / "results" / "recipe_search.json").read_text())["runs"]:
+        epochs = run["recipe"]["epochs"]
+        zoo = find_recipe("zoo", run["network"]).for_epochs(epochs).to_dict()
+        changed = ", ".join(f"{field} {value}" for field, value in run["recipe"].items() if value != zoo[field])
+        text.append(f"| {run['network']} | {epochs} | {changed} | {100 * run['accuracy']:.2f} |")
+    return "\n".join(text)
+
+
 def _crossing(means: dict[int, float], level: float) -> str:
     """The number of epochs at which the lines between runs cross a level."""
     for (before, low), (after, high) in pairwise(means.items()):
@@ -270,7 +282,7 @@ TABLES = {
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},
-    "docs/results.md": {"rows": rows, "differences": differences},
+    "docs/results.md": {"rows": rows, "differences": differences, "recipe_search": recipe_search},
 }
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,25 @@ def test_minutes_to_94(tmp_path, cifar10):
         for run in own:
             assert 0 < run["training_seconds"] < run["seconds"] and run["steps_per_second"] > 0
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["plain", backend]
+
+
+@pytest.mark.full
+def test_the_recipe_search_measures_the_held_out_pictures_only(tmp_path):
+    """All training pictures are of class 3, of the 5,000 held-out ones 4,000, of the test pictures none."""
+    labels = np.array([3] * (320 + 4000) + [5] * 1000, "uint8")
+    pictures = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), "uint8")
+    data = {"x_train": pictures, "y_train": labels, "x_test": pictures[:100], "y_test": labels[-100:]}
+    np.savez(tmp_path / "small.npz", **data)
+    for smoothing in ("0.0", "0.1"):
+        settings = ["--epochs", "4", "--set", "batch_size=16", "--set", f"label_smoothing={smoothing}"]
+        subprocess.run(
+            [sys.executable, BENCHMARKS / "recipe_search.py", "squeeze0", *settings, "--json", tmp_path / "found.json"],
+            check=True,
+            env={**os.environ, "CIFAR_ZOO_DATA": str(tmp_path / "small.npz")},
+        )
+    runs = json.loads((tmp_path / "found.json").read_text())["runs"]
+    assert [(run["network"], run["accuracy"], run["recipe"]["epochs"]) for run in runs] == [("squeeze0", 0.8, 4)] * 2
+    assert [run["recipe"]["label_smoothing"] for run in runs] == [0.0, 0.1]
 
 
 def test_each_ablation_leaves_out_what_it_says():

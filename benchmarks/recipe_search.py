@@ -1,0 +1,52 @@
+"""How good a recipe is on held-out pictures: how the recipes of the zoo were found.
+
+    python benchmarks/recipe_search.py alex4 --epochs 24 --set label_smoothing=0.1 --json results/recipe_search.json
+
+Trains on 45,000 pictures, measures the other 5,000 in the last epoch, and appends that to the file; the test pictures
+are not looked at. docs/results.md has the table.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from cifar_zoo import fit_cifar10, load_cifar10
+from cifar_zoo.files import read_json, write_json
+from cifar_zoo.training.recipes import find_recipe
+
+HELD_OUT = 5_000
+
+
+def main():
+    """Train once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network")
+    parser.add_argument("--recipe", default="zoo", help="the recipe to begin with")
+    parser.add_argument("--epochs", type=int, required=True, help="the recipe is stretched to them")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, required=True, help="file to write or to append to")
+    arguments = parser.parse_args()
+
+    recipe = find_recipe(arguments.recipe, arguments.network).for_epochs(arguments.epochs)
+    recipe = recipe.with_settings(arguments.settings)
+    (x, y), _ = load_cifar10(os.environ.get("CIFAR_ZOO_DATA"))
+    data = (x[:-HELD_OUT], y[:-HELD_OUT]), (x[-HELD_OUT:], y[-HELD_OUT:])
+    with tempfile.TemporaryDirectory() as folder:
+        run = fit_cifar10(arguments.network, recipe, data=data, seed=arguments.seed, run_dir=Path(folder) / "run")
+    report = read_json(arguments.json) if arguments.json.exists() else {"held_out": HELD_OUT, "runs": []}
+    report["runs"].append(
+        {
+            "network": arguments.network,
+            "recipe": recipe.to_dict(),
+            "seed": arguments.seed,
+            "accuracy": run.metrics["test_accuracy"],
+            **{name: run.metrics[name] for name in ("minutes", "backend", "hardware", "versions", "commit")},
+        }
+    )
+    write_json(arguments.json, report)
+
+
+if __name__ == "__main__":
+    main()
