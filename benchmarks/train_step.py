@@ -4,8 +4,9 @@
     python benchmarks/train_step.py none
 
 Our side is `Trainer.fit` with the network's "zoo" recipe: batches of uint8 pictures, augmentation in the step, SGD with
-L2, the average of the weights, bfloat16 where the hardware has it. PyTorch's side is that recipe by hand: the crop and
-flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_` for the average.
+L2 (where the recipe has Muon, too), the average of the weights, bfloat16 where the hardware has it. PyTorch's side is
+that recipe by hand: the crop and flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_` for
+the average.
 
 The two are processes that take turns, one idle while the other runs, so that whatever else the machine does falls on
 both. The median of the rounds counts. Before that both give their logits in float32 with the same weights; these must
@@ -49,11 +50,11 @@ def random_order(batch, examples=2048):
 
 
 def recipe_of(name):
-    """The recipe of a network, which must ask for nothing that the PyTorch side does not know."""
+    """The recipe of a network, by SGD, which must ask for nothing else that the PyTorch side does not know."""
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.training.recipes import find_recipe
 
-    recipe = find_recipe("zoo", name)
+    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_ratio=1.0)
     length = {"epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
     if recipe != Recipe(**length, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
         raise SystemExit(f"the PyTorch side knows of a recipe only {', '.join(KNOWN_TO_TORCH)}")
