@@ -33,6 +33,7 @@ from cifar_zoo.training import run
 data, directory, epochs, save_at, moment, number = sys.argv[1:]
 save_at, number = json.loads(save_at), int(number)
 run.LOOK_SECONDS = 0.0  # before every step
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 
 
 class Driver(keras.callbacks.Callback):

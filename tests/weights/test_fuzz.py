@@ -95,12 +95,15 @@ def edits():
     )
 
 
+NO_EDIT = (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, OverflowError)
+
+
 def edit(content, changes):
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as file, warnings.catch_warnings(action="ignore"):  # of values that overflow
         for change in changes:
-            # An edit may not apply after those before it.
-            with contextlib.suppress(ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError):
+            # An edit may not apply after those before it, nor a value to its dataset's type.
+            with contextlib.suppress(*NO_EDIT):
                 _edit(file, *change)
     return buffer.getvalue()
 
