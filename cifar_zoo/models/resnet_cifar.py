@@ -14,7 +14,7 @@ PAPER = "arXiv:1512.03385"
 
 def conv_bn(x, filters: int, size: int, stride: int, name: str):
     """A convolution without bias, and batch norm."""
-    x = layers.Conv2D(
+    x = zoo_layers.Conv2D(
         filters,
         size,
         stride,
