@@ -10,7 +10,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def hardware_precision() -> str:
-    """The precision for this hardware: mixed_bfloat16 on a GPU of compute capability 8, a TPU or AMX, else float32."""
+    """mixed_bfloat16 on a GPU of compute capability 8, a TPU, or a CPU with AVX512_BF16 or AMX, else float32."""
     return "mixed_bfloat16" if _has_bfloat16() else "float32"
 
 
@@ -33,4 +33,4 @@ def _has_bfloat16() -> bool:
         if gpus := tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
     flags = Path("/proc/cpuinfo")
-    return flags.exists() and "amx_bf16" in flags.read_text()
+    return flags.exists() and "avx512_bf16" in flags.read_text()
