@@ -121,7 +121,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "zoo": {
         "": Recipe(),
         "sandbox": SMALL_MUON,
-        **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1", "nin2"), SMALL_SGD),
+        **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1"), SMALL_SGD),
+        "nin2": SMALL_MUON.with_(epochs=50),  # each is long
         "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
     },
     "seed": {
