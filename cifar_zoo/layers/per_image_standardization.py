@@ -22,7 +22,7 @@ class PerImageStandardization(keras.layers.Layer):
         >>> import numpy as np
         >>> from cifar_zoo import layers
         >>> picture = np.array([0, 255], "uint8").reshape(1, 1, 2, 1)
-        >>> [float(x) for x in layers.PerImageStandardization()(picture)[0, 0, :, 0]]
+        >>> [round(float(x), 6) for x in layers.PerImageStandardization()(picture)[0, 0, :, 0]]
         [-1.0, 1.0]
     """
 
