@@ -116,6 +116,12 @@ SMALL_SGD = Recipe(epochs=150, learning_rate=0.15, l2=1e-4, clip_norm=1.0, warmu
 # 0.05 and 0.1 gave 84.8, 86.7, 87.4 and 85.8 %; twice the rate with half the decay 86.5, label smoothing of 0.1 87.0.
 SMALL_MUON = SMALL_SGD.with_(epochs=60, optimizer="muon", learning_rate=0.02, sgd_ratio=5.0, l2=0.05)
 
+# Chosen with resnet20 in runs of 12 epochs: on 5,000 held-out pictures SGD gave 87.2 %, Muon 89.6; with cutout and the
+# alternating flip 89.6 too, but 2.5 points less on the pictures that it learns from, so that more epochs are of use.
+RESNET_MUON = Recipe(
+    epochs=90, optimizer="muon", learning_rate=0.02, sgd_ratio=5.0, l2=0.05, cutout=8, alternating_flip=True
+)
+
 # recipe -> network, or family of networks, or "" for all others
 RECIPES: dict[str, dict[str, Recipe]] = {
     "zoo": {
@@ -123,6 +129,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "sandbox": SMALL_MUON,
         **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1"), SMALL_SGD),
         "nin2": SMALL_MUON.with_(epochs=50),  # each is long
+        "resnet_cifar": RESNET_MUON,
         "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
     },
     "seed": {
