@@ -3,10 +3,10 @@
     KERAS_BACKEND=jax python benchmarks/train_step.py resnet18 --batch 128 --steps 12 --rounds 5 --json step.json
     python benchmarks/train_step.py none
 
-Our side is `Trainer.fit` with the network's "zoo" recipe: batches of uint8 pictures, augmentation in the step, SGD with
-L2 (where the recipe has Muon, too), the average of the weights, bfloat16 where the hardware has it. PyTorch's side is
-that recipe by hand: the crop and flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_` for
-the average.
+Our side is `Trainer.fit` with the network's "zoo" recipe, but always SGD with L2, a random flip and no cutout: batches
+of uint8 pictures, augmentation in the step, the average of the weights, bfloat16 where the hardware has it. PyTorch's
+side is the same by hand: the crop and flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_`
+for the average.
 
 The two are processes that take turns, one idle while the other runs, so that whatever else the machine does falls on
 both. The median of the rounds counts. Before that both give their logits in float32 with the same weights; these must
@@ -50,11 +50,11 @@ def random_order(batch, examples=2048):
 
 
 def recipe_of(name):
-    """The recipe of a network, by SGD, which must ask for nothing else that the PyTorch side does not know."""
+    """The recipe of a network without Muon, cutout and alternating flip; the PyTorch side must know all else of it."""
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.training.recipes import find_recipe
 
-    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_ratio=1.0)
+    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_ratio=1.0, cutout=0, alternating_flip=False)
     length = {"epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
     if recipe != Recipe(**length, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
         raise SystemExit(f"the PyTorch side knows of a recipe only {', '.join(KNOWN_TO_TORCH)}")
