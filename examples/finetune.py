@@ -5,12 +5,12 @@
 FOLDER has one sub-folder a class, with pictures of any size and format. Without it, scikit-learn's 1,797 handwritten
 digits of 8x8 pixels are written to such a folder, which shows how far the features of photographs carry.
 
-Two phases: the classifier alone learns on the frozen trunk, then all learns at a lower rate. Batch norm is frozen with
-the trunk in the first phase, and takes on the statistics of the new pictures in the second.
+Two phases: the classifier alone learns on the frozen trunk, then all learns at a lower rate. Batch norm, where there
+is any, is frozen with the trunk in the first phase, and takes on the statistics of the new pictures in the second.
 
 Needs `pip install 'cifar-zoo[examples]'`. Measured with the digits, 360 of them held out, by TensorFlow on 2 CPU cores
-and with seeds 0, 1 and 2: 83.3, 83.3 and 83.1 % with the frozen trunk, then 99.4, 98.9 and 99.7 %, in 41 to 47 seconds.
-With seed 0, JAX takes 63 seconds (99.2 %) and PyTorch 62 (99.7 %).
+and with seeds 0, 1 and 2: 95.0, 93.6 and 94.2 % with the frozen trunk, then 99.4, 99.2 and 99.2 %, in 20 seconds. With
+seed 0, JAX takes 44 seconds (99.2 %) and PyTorch 30 (99.2 %).
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     """Fine-tune a network of the zoo on a folder of pictures."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", nargs="?", help="one sub-folder a class (default: scikit-learn's digits)")
-    parser.add_argument("--network", default="resnet20", help="one with published weights (default: %(default)s)")
+    parser.add_argument("--network", default="squeeze1", help="one with published weights (default: %(default)s)")
     parser.add_argument("--head-epochs", type=int, default=4, help="of the classifier alone (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="of the whole network (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures a step (default: %(default)s)")
@@ -48,7 +48,10 @@ def main() -> None:
         x, x_test, y, y_test = train_test_split(
             pictures, labels, test_size=args.test_share, stratify=labels, random_state=args.seed
         )
-        network = cifar_zoo.create_model(args.network, weights="cifar10", classes=len(names))
+        # Logits: from probabilities that are rounded to 0 there is no way back.
+        network = cifar_zoo.create_model(
+            args.network, weights="cifar10", classes=len(names), classifier_activation=None
+        )
     except (cifar_zoo.CifarZooError, ValueError) as error:
         parser.error(str(error))
     print(f"{len(x)} pictures to train on and {len(x_test)} held out, of {len(names)} classes: {', '.join(names)}")
@@ -65,7 +68,8 @@ def main() -> None:
     )
 
     def train(rate, epochs, **options):
-        model.compile(optimizers.SGD(rate, **options), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizers.SGD(rate, **options), loss, metrics=["accuracy"])
         model.fit(x, y, batch_size=args.batch_size, epochs=epochs, verbose=2)
         return model.evaluate(x_test, y_test, verbose=0)[1]
 
@@ -81,7 +85,7 @@ def main() -> None:
     accuracy = train(rate, args.epochs, l2=5e-4, global_clipnorm=1.0)
     print(f"accuracy after fine-tuning: {accuracy:.2%}")
 
-    model.save(args.output)
+    keras.Sequential([*model.layers, keras.layers.Softmax()]).save(args.output)
     scores = cifar_zoo.load_model(args.output).predict(x_test[:1], verbose=0)[0]
     best = int(np.argmax(scores))
     print(f"{args.output}: a picture of class {names[y_test[0]]} is of class {names[best]} by {scores[best]:.1%}")
