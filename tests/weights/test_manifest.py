@@ -275,7 +275,7 @@ def test_what_is_not_published_says_what_to_do(published):
     ):
         cifar_zoo.models.resnet32(weights="cifar10")
     with pytest.raises(
-        CifarZooError, match="`cifar-zoo fit resnet20 --epochs 40` trains some. The nearest .* squeeze1"
+        CifarZooError, match="`cifar-zoo fit resnet20 --recipe zoo` trains some. The nearest .* squeeze1"
     ):
         cifar_zoo.models.resnet20(weights="zoo")
 
