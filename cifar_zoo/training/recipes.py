@@ -130,9 +130,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1"), SMALL_SGD),
         # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out pictures in 12 epochs; each of them is long.
         "nin2": SMALL_MUON.with_(epochs=50, dropout=0.2),
-        # Cutout and the alternating flip cost 0.8 points of the held-out pictures in 12 epochs, but 3.4 of those that
-        # it learns from, so that more epochs are of use.
-        "tuto": SMALL_MUON.with_(epochs=90, cutout=6, alternating_flip=True),
         "resnet_cifar": RESNET_MUON,
         "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
     },
