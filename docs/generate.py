@@ -168,7 +168,8 @@ def ablation() -> str:
 def recipe_search() -> str:
     """The table of docs/results.md: what recipes gave on held-out pictures."""
     text = ["| network | epochs | in place of what `zoo` has | held-out pictures, % |", "| --- | ---: | --- | ---: |"]
-    for run in json.loads((ROOT / "results" / "recipe_search.json").read_text())["runs"]:
+    runs = json.loads((ROOT / "results" / "recipe_search.json").read_text())["runs"]
+    for run in sorted(runs, key=lambda run: run["network"]):
         epochs = run["recipe"]["epochs"]
         zoo = find_recipe("zoo", run["network"]).for_epochs(epochs).to_dict()
         changed = ", ".join(f"{field} {value}" for field, value in run["recipe"].items() if value != zoo[field])

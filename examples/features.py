@@ -11,7 +11,7 @@ FOLDER has one sub-folder a class, with pictures of any size and format; without
 
 Needs `pip install 'cifar-zoo[examples]'`. Measured with the digits, 360 of them held out, and seeds 0, 1 and 2: 96.7,
 95.6 and 96.7 % by the trunk, 99.7, 99.2 and 100.0 % by the backbone, 98.6, 97.5 and 99.7 % by the nearest picture, in
-14 seconds on 2 CPU cores. All three backends give the same with seed 0. The better classifier of photographs is not
+seven seconds on 2 CPU cores. All three backends give the same with seed 0. The better classifier of photographs is not
 always the better source of features: resnet20 gives 87.8, 84.7 and 86.1 % by the trunk, 98.6, 99.2 and 98.9 % by the
 backbone, 86.9, 89.4 and 89.4 % by the nearest picture.
 """

@@ -128,7 +128,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "": Recipe(),
         "sandbox": SMALL_MUON,
         **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1"), SMALL_SGD),
-        # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out pictures in 12 epochs; each of them is long.
+        # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out pictures in 12 epochs; an epoch takes long.
         "nin2": SMALL_MUON.with_(epochs=50, dropout=0.2),
         "resnet_cifar": RESNET_MUON,
         "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
