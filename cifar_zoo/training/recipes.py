@@ -131,7 +131,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out pictures in 12 epochs; an epoch takes long.
         "nin2": SMALL_MUON.with_(epochs=50, dropout=0.2),
         "resnet_cifar": RESNET_MUON,
-        "squeezenet": Recipe(learning_rate=0.1, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0),
+        # Without batch norm. Of the held-out pictures, in 8 epochs, SGD gave 71.3 %, Muon 86.5; with cutout and the
+        # alternating flip Muon gave 85.3, but 2.7 points less on the pictures that it learns from.
+        "squeezenet": RESNET_MUON.with_(epochs=80, clip_norm=1.0, warmup_epochs=3.0),
     },
     "seed": {
         # The row's accuracy is of this recipe, on a network with an 11x11 stem.
