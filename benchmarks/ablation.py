@@ -1,9 +1,9 @@
-"""What each trick of the recipe "fast" is worth: epochs to 93 % on held-out pictures without it.
+"""What each trick of the recipe "fast" is worth: epochs to 93 % on held-out images without it.
 
     python benchmarks/ablation.py --variants "nothing,alternating flip" --epochs 6,12 --json results/fast_ablation.json
 
-A variant is trained anew for each number of epochs, on 45,000 pictures, and measured on the 5,000 that are held out, in
-the last epoch; the test pictures are not looked at. What the file holds already is not done again. docs/fast.md tells
+A variant is trained anew for each number of epochs, on 45,000 images, and measured on the 5,000 that are held out, in
+the last epoch; the test images are not looked at. What the file holds already is not done again. docs/fast.md tells
 the epochs at which the line through the runs of a variant crosses 93 %.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 
 from cifar_zoo import create_model, fit_cifar10, layers, load_cifar10
-from cifar_zoo.environment import describe_environment
+from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.files import read_json, write_json
 from cifar_zoo.training.recipes import find_recipe
 
@@ -52,17 +52,17 @@ VARIANTS = {
     "nothing": (None, {}),
     "whitening": (trained_stem, {}),
     "identity at the start": (random_start, {}),
-    "rate of biases": (None, {"bias_ratio": 1.0}),
-    "lookahead": (None, {"lookahead": 0, "average_decay": None}),
+    "rate of biases": (None, {"bn_bias_lr_multiplier": 1.0}),
+    "lookahead": (None, {"lookahead": 0, "ema_decay": None}),
     "label smoothing": (None, {"label_smoothing": 0.0}),
     "alternating flip": (None, {"alternating_flip": False}),
-    "frozen whitening": (None, {"whitening_epochs": None}),
+    "frozen whitening": (None, {"whitening_bias_epochs": None}),
     "SGD (Muon in its place)": (None, {field: value for field, value in FAST_MUON.items() if value != FAST[field]}),
 }
 
 
 def train(variant, epochs, seed, data):
-    """The accuracy on the held-out pictures, and how it came."""
+    """The accuracy on the held-out images, and how it came."""
     change, settings = VARIANTS[variant]
     keras.utils.set_random_seed(seed)
     model = with_layers(change) if change else create_model("airbench94")

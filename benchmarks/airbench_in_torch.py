@@ -23,7 +23,7 @@ PEAK_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 1.5, 0.85, 0.00133, 0.2
 BIAS_SCALE = 64  # the biases of batch norm learn so much faster
 WHITEN_BIAS_EPOCHS = 3
 LOOKAHEAD_EVERY = 5
-CROP = 2  # pixels that a picture may move
+CROP = 2  # pixels that an image may move
 MEAN, STD = torch.tensor((125.307, 122.950, 113.865)), torch.tensor((62.9932, 62.0887, 66.7048))
 
 
@@ -37,7 +37,7 @@ def keep_freed_memory():
 
 
 def load(path, holdout):
-    """Pictures (examples, height, width, 3) uint8 and labels: those to train on and those to evaluate."""
+    """Images (examples, height, width, 3) uint8 and labels: those to train on and those to evaluate."""
     with np.load(path) as data:
         x_train, y_train, x_test, y_test = (
             torch.from_numpy(data[key]) for key in ("x_train", "y_train", "x_test", "y_test")
@@ -48,21 +48,21 @@ def load(path, holdout):
     return x_train, y_train, x_test, y_test
 
 
-def normalise(pictures):
-    """Pictures (examples, height, width, 3) uint8 as float32 (examples, 3, height, width), channels last in memory."""
-    return ((pictures.float() - MEAN) / STD).permute(0, 3, 1, 2)
+def normalize(images):
+    """Images (examples, height, width, 3) uint8 as float32 (examples, 3, height, width), channels last in memory."""
+    return ((images.float() - MEAN) / STD).permute(0, 3, 1, 2)
 
 
-def reflect(pictures, pixels):
+def reflect(images, pixels):
     """Pad the height and width of (examples, height, width, 3)."""
-    size = pictures.shape[1]
+    size = images.shape[1]
     place = (size - 1) - ((size - 1) - torch.arange(-pixels, size + pixels).abs()).abs()
-    return pictures[:, place][:, :, place]
+    return images[:, place][:, :, place]
 
 
-def whitening(pictures, size=2, epsilon=5e-4):
+def whitening(images, size=2, epsilon=5e-4):
     """Kernel that whitens patches: the eigenvectors of their covariance at unit variance, and the same negated."""
-    patches = F.unfold(normalise(pictures), size).transpose(1, 2).flatten(0, 1)
+    patches = F.unfold(normalize(images), size).transpose(1, 2).flatten(0, 1)
     variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
     kernel = (directions / (variances + epsilon).sqrt()).T.reshape(-1, 3, size, size)
     return torch.cat([kernel, -kernel])
@@ -85,7 +85,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Airbench(nn.Module):
-    """Logits (examples, 10) in float32 of normalised pictures (examples, 3, 32, 32)."""
+    """Logits (examples, 10) in float32 of normalized images (examples, 3, 32, 32)."""
 
     def __init__(self, kernel, widths=(64, 256, 256), dtype=torch.bfloat16):
         super().__init__()
@@ -99,8 +99,8 @@ class Airbench(nn.Module):
             layers += [Conv(width, width), BatchNorm(width), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(widths[-1], 10, bias=False))
 
-    def forward(self, pictures):
-        whitened = self.whiten(pictures).to(self.dtype)
+    def forward(self, images):
+        whitened = self.whiten(images).to(self.dtype)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return self.layers(whitened).float() / 9
 
@@ -131,20 +131,20 @@ def make_optimizer(network):
 
 
 def epoch_of_batches(padded, labels, mirrored):
-    """Shuffled batches of random crops; the pictures are padded, and `mirrored` says which to mirror."""
+    """Shuffled batches of random crops; the images are padded, and `mirrored` says which to mirror."""
     crops = padded.unfold(1, 32, 1).unfold(2, 32, 1)  # a view: (examples, row, column, 3, 32, 32)
     for own in torch.randperm(len(labels)).split(BATCH)[: len(labels) // BATCH]:
         row, column = torch.randint(2 * CROP + 1, (2, len(own)))
-        pictures = crops[own, row, column].permute(0, 2, 3, 1)
-        pictures = torch.where(mirrored[own, None, None, None], pictures.flip(2), pictures)
-        yield normalise(pictures), labels[own]
+        images = crops[own, row, column].permute(0, 2, 3, 1)
+        images = torch.where(mirrored[own, None, None, None], images.flip(2), images)
+        yield normalize(images), labels[own]
 
 
-def train(pictures, labels, epochs, stop=None):
+def train(images, labels, epochs, stop=None):
     """The trained network, the mean loss and the seconds of each epoch, and the number of steps."""
-    network = Airbench(whitening(pictures[:5000])).to(memory_format=torch.channels_last)
+    network = Airbench(whitening(images[:5000])).to(memory_format=torch.channels_last)
     optimizer, lookahead = make_optimizer(network), Lookahead(network)
-    padded, mirrored = reflect(pictures, CROP), torch.rand(len(labels)) < 0.5
+    padded, mirrored = reflect(images, CROP), torch.rand(len(labels)) < 0.5
     total = epochs * (len(labels) // BATCH)
     losses, seconds, step = [], [], 0
     for epoch in range(epochs):
@@ -175,14 +175,14 @@ def train(pictures, labels, epochs, stop=None):
 
 
 @torch.inference_mode()
-def evaluate(network, pictures, labels):
-    """Accuracy of the plain pictures, and with mirrored and shifted views."""
+def evaluate(network, images, labels):
+    """Accuracy of the plain images, and with mirrored and shifted views."""
     network.eval()
     right = torch.zeros(2)
-    for batch, targets in zip(pictures.split(BATCH), labels.split(BATCH), strict=True):
+    for batch, targets in zip(images.split(BATCH), labels.split(BATCH), strict=True):
 
         def with_mirror(view):
-            return network(normalise(view)), network(normalise(view.flip(2)))
+            return network(normalize(view)), network(normalize(view.flip(2)))
 
         plain, mirror = with_mirror(batch)
         padded = reflect(batch, 1)
@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--steps", type=int, help="stop so early, to measure time")
-    parser.add_argument("--holdout", type=int, default=0, help="last training pictures to evaluate, not the test set")
+    parser.add_argument("--holdout", type=int, default=0, help="last training images to evaluate, not the test set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -217,7 +217,7 @@ def main():
         "evaluation_seconds": time.perf_counter() - start,
         "steps": steps,
         "steps_per_second": steps / seconds,
-        "pictures_per_second": steps * BATCH / seconds,
+        "images_per_second": steps * BATCH / seconds,
         "accuracy": accuracy,
         "tta_accuracy": tta_accuracy,
         "losses": losses,

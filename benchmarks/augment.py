@@ -16,10 +16,10 @@ import keras
 import numpy as np
 
 from cifar_zoo import create_model, layers
-from cifar_zoo.environment import describe_environment
+from cifar_zoo.backend.environment import describe_environment
+from cifar_zoo.backend.precision import hardware_precision
 from cifar_zoo.training.network import computing_in
 from cifar_zoo.training.optimizers import SGD
-from cifar_zoo.training.precision import hardware_precision
 from cifar_zoo.training.trainer import Trainer, TrainingMode
 
 LAYERS = {
@@ -54,13 +54,13 @@ def take_turns(functions, rounds):
     return np.array([[timed(function) for function in functions] for _ in range(rounds)]).swapaxes(0, 1)
 
 
-def layers_alone(pictures, rounds):
+def layers_alone(images, rounds):
     """Milliseconds of each layer, less those of a compiled call that does nothing."""
 
     def compiled(layer):
         model = TrainingMode(layer)
         model.compile()
-        return lambda: model.predict_on_batch(pictures)
+        return lambda: model.predict_on_batch(images)
 
     made = [keras.layers.Dropout(0, dtype="uint8"), *(make() for make in LAYERS.values())]
     medians = 1e3 * np.median(take_turns([compiled(layer) for layer in made], rounds), axis=1)
@@ -68,22 +68,22 @@ def layers_alone(pictures, rounds):
     return {name: {"wall_ms": wall, "cpu_ms": cpu} for name, (wall, cpu) in zip(LAYERS, own, strict=True)}
 
 
-def training_steps(network, pictures, labels, rounds, alone):
-    """Milliseconds and pictures per second of a step of each variant, and the share that its augmentation adds."""
+def training_steps(network, images, labels, rounds, alone):
+    """Milliseconds and images per second of a step of each variant, and the share that its augmentation adds."""
     model = create_model(network)
     with computing_in(model, hardware_precision()):
         steps = []
         for names in VARIANTS.values():
-            trainer = Trainer(model, [LAYERS[name]() for name in names], 0.0, pictures[:8])
+            trainer = Trainer(model, [LAYERS[name]() for name in names], 0.0, images[:8])
             trainer.compile(SGD(1e-3, l2=5e-4))
-            steps.append(lambda trainer=trainer: trainer.train_on_batch(pictures, labels))
+            steps.append(lambda trainer=trainer: trainer.train_on_batch(images, labels))
         seconds = take_turns(steps, rounds)
     results = {}
     for (variant, names), own in zip(VARIANTS.items(), seconds, strict=True):
         wall, cpu = np.median(own, axis=0)
         added_wall, added_cpu = 100 * np.median(own / seconds[0] - 1, axis=0)
         results[variant] = {
-            "pictures_per_second": len(pictures) / wall,
+            "images_per_second": len(images) / wall,
             "wall_ms": 1e3 * wall,
             "cpu_ms": 1e3 * cpu,
             "added_wall_percent": added_wall,
@@ -111,15 +111,15 @@ def main():
     arguments = parser.parse_args()
 
     random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (arguments.batch, 32, 32, 3), dtype="uint8")
+    images = random.integers(0, 256, (arguments.batch, 32, 32, 3), dtype="uint8")
     labels = random.integers(0, 10, arguments.batch, dtype="uint8")
     environment = describe_environment()
     print(json.dumps(environment))
-    alone = layers_alone(pictures, rounds=50)
+    alone = layers_alone(images, rounds=50)
     show(f"batch of {arguments.batch}", alone)
     report = {**environment, "batch": arguments.batch, "layers": alone}
     if arguments.network != "none":
-        steps = training_steps(arguments.network, pictures, labels, arguments.steps, alone)
+        steps = training_steps(arguments.network, images, labels, arguments.steps, alone)
         print()
         show(arguments.network, steps)
         report |= {"network": arguments.network, "precision": hardware_precision(), "steps": steps}

@@ -4,7 +4,7 @@ import math
 
 
 def translate(model, weights):
-    """A functional Keras network as a torch.nn.Module from uint8 pictures (batch, height, width, 3) to logits.
+    """A functional Keras network as a torch.nn.Module from uint8 images (batch, height, width, 3) to logits.
 
     It walks the graph and makes plain layers of PyTorch, with `weights` by the names of the layers.
     """
@@ -110,11 +110,11 @@ def translate(model, weights):
 
         return Function()
 
-    def standardise(layer):
+    def standardize(layer):
         mean, variance = (torch.tensor(v).reshape(1, -1, 1, 1) for v in (layer.input_mean, layer.input_variance))
         return from_function(lambda x: (x - mean.to(x)) * variance.to(x).rsqrt())
 
-    def standardise_each(layer):
+    def standardize_each(layer):
         def function(x):
             deviation = x.std((1, 2, 3), correction=0, keepdim=True)
             return (x - x.mean((1, 2, 3), keepdim=True)) / deviation.clamp(min=x[0].numel() ** -0.5)
@@ -161,8 +161,8 @@ def translate(model, weights):
         layers.Concatenate: lambda layer: from_function(lambda *inputs: torch.cat(inputs, 1)),
         layers.Dropout: lambda layer: nn.Dropout(layer.rate),
         layers.Identity: lambda layer: nn.Identity(),
-        layers.Normalization: standardise,
-        zoo.PerImageStandardization: standardise_each,
+        layers.Normalization: standardize,
+        zoo.PerImageStandardization: standardize_each,
         zoo.SqueezeExcite: squeeze_excite,
         zoo.LocalResponseNormalization: local_response,
     }
@@ -178,8 +178,8 @@ def translate(model, weights):
                 self.add_module(f"node{number}", table[type(layer)](layer, *weights[layer.name]))
                 self.nodes.append((f"node{number}", [id(tensor) for tensor in inputs], id(layer.output)))
 
-        def forward(self, pictures):
-            known = {id(model.input): pictures.permute(0, 3, 1, 2).float()}
+        def forward(self, images):
+            known = {id(model.input): images.permute(0, 3, 1, 2).float()}
             for name, inputs, output in self.nodes:
                 known[output] = getattr(self, name)(*[known[tensor] for tensor in inputs])
             return known[output]

@@ -1,8 +1,8 @@
-"""How good a recipe is on held-out pictures: how the recipes of the zoo were found.
+"""How good a recipe is on held-out images: how the recipes of the zoo were found.
 
     python benchmarks/recipe_search.py alex4 --epochs 24 --set label_smoothing=0.1 --json results/recipe_search.json
 
-Trains on 45,000 pictures, measures the other 5,000 in the last epoch, and appends that to the file; the test pictures
+Trains on 45,000 images, measures the other 5,000 in the last epoch, and appends that to the file; the test images
 are not looked at. docs/results.md has the table.
 """
 

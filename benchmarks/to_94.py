@@ -4,9 +4,9 @@
     python benchmarks/to_94.py --seeds 0 --backends tensorflow,jax,torch --epochs 3 --data a_part.npz
 
 Both sides are whole processes that take turns: for each seed `airbench_in_torch.py`, then `cifar-zoo fit airbench94
---recipe fast` with each backend. "Training" runs from the first look at the pictures to the end of the last step; ours
+--recipe fast` with each backend. "Training" runs from the first look at the images to the end of the last step; ours
 also has in it what is compiled, and the checkpoints. "To the end" is the whole process, with imports, data, the
-batch-norm statistics of the averaged weights, and the test pictures, which ours measures in float32 and with the file's
+batch-norm statistics of the averaged weights, and the test images, which ours measures in float32 and with the file's
 rounded weights. Steps a second are the median over epochs, the first one apart. Runs that the file holds already are
 not done again.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_zoo.environment import describe_environment
+from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
@@ -71,7 +71,7 @@ def in_keras(backend, seed, epochs, data, runs):
         "tta_accuracy": report["test_tta_accuracy"],
         "training_seconds": float(history[-1]["seconds"]),
         "seconds": seconds,
-        "steps_per_second": median_after_first([float(row["pictures_per_second"]) for row in history]) / BATCH,
+        "steps_per_second": median_after_first([float(row["images_per_second"]) for row in history]) / BATCH,
     }
 
 
@@ -100,7 +100,7 @@ def main():
     with np.load(arguments.data) as arrays:
         examples = len(arrays["y_train"])
     if report.setdefault("examples", examples) != examples:
-        parser.error(f"{arguments.json} has runs with {report['examples']} training pictures, not {examples}")
+        parser.error(f"{arguments.json} has runs with {report['examples']} training images, not {examples}")
     runs = {name: report["runs"].get(name, []) for name in ("plain PyTorch", *arguments.backends.split(","))}
     report |= {"runs": runs, "environment": describe_environment()}
     for seed in map(int, arguments.seeds.split(",")):

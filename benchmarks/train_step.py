@@ -4,7 +4,7 @@
     python benchmarks/train_step.py none
 
 Our side is `Trainer.fit` with the network's "zoo" recipe, but always SGD with L2, a random flip and no cutout: batches
-of uint8 pictures, augmentation in the step, the average of the weights, bfloat16 where the hardware has it. PyTorch's
+of uint8 images, augmentation in the step, the average of the weights, bfloat16 where the hardware has it. PyTorch's
 side is the same by hand: the crop and flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_`
 for the average.
 
@@ -30,7 +30,16 @@ import numpy as np
 from in_torch import pad_on_both_sides, translate
 
 WARM_UP = 2  # rounds that do not count
-KNOWN_TO_TORCH = ("learning_rate", "momentum", "l2", "clip_norm", "padding", "flip", "label_smoothing", "average_decay")
+KNOWN_TO_TORCH = (
+    "learning_rate",
+    "momentum",
+    "l2",
+    "global_clipnorm",
+    "padding",
+    "flip",
+    "label_smoothing",
+    "ema_decay",
+)
 
 
 def timed(function):
@@ -41,12 +50,12 @@ def timed(function):
 
 
 def random_order(batch, examples=2048):
-    """Batches of random pictures without end, as a training sees them."""
-    from cifar_zoo.training.order import Order
+    """Batches of random images without end, as a training sees them."""
+    from cifar_zoo.training.batches import ShuffledBatches
 
     random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (examples, 32, 32, 3), dtype="uint8")
-    return Order(pictures, random.integers(0, 10, examples, dtype="uint8"), batch, seed=0)
+    images = random.integers(0, 256, (examples, 32, 32, 3), dtype="uint8")
+    return ShuffledBatches(images, random.integers(0, 10, examples, dtype="uint8"), batch, seed=0)
 
 
 def recipe_of(name):
@@ -54,7 +63,7 @@ def recipe_of(name):
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.training.recipes import find_recipe
 
-    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_ratio=1.0, cutout=0, alternating_flip=False)
+    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_lr_multiplier=1.0, cutout=0, alternating_flip=False)
     length = {"epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
     if recipe != Recipe(**length, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
         raise SystemExit(f"the PyTorch side knows of a recipe only {', '.join(KNOWN_TO_TORCH)}")
@@ -83,9 +92,9 @@ def make_trainer(model, recipe, precision, order):
     from cifar_zoo.training.trainer import Trainer
 
     layers = augmentation(recipe, *model.input_shape[1:3], order.steps, seed=0)
-    trainer = Trainer(model, layers, recipe.label_smoothing, order.pictures[:8], mixing(recipe, seed=0))
+    trainer = Trainer(model, layers, recipe.label_smoothing, order.images[:8], mixing(recipe, seed=0))
     trainer.compile(optimizer(recipe, order.steps, precision, model))
-    trainer(order.pictures[:1])
+    trainer(order.images[:1])
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -95,24 +104,24 @@ def keras_side(pipe, name, batch, steps, rounds):
     import keras
 
     from cifar_zoo import create_model
-    from cifar_zoo.environment import describe_environment
+    from cifar_zoo.backend.environment import describe_environment
+    from cifar_zoo.backend.precision import hardware_precision
     from cifar_zoo.training.network import computing_in
-    from cifar_zoo.training.precision import hardware_precision
 
     keras.utils.set_random_seed(0)
     model, recipe, precision = create_model(name, classifier_activation=None), recipe_of(name), hardware_precision()
     random = np.random.default_rng(1)
     # Biases and batch norm are moved from 0 and 1, where a mistake might not show.
     model.set_weights([w + random.uniform(0, 0.2, w.shape) * (w.ndim == 1) for w in model.get_weights()])
-    pictures = random.integers(0, 256, (8, *model.input_shape[1:]), dtype="uint8")
+    images = random.integers(0, 256, (8, *model.input_shape[1:]), dtype="uint8")
     pipe.send(
         {
             "environment": describe_environment(),
             "precision": precision,
             "params": model.count_params(),
             "weights": {layer.name: layer.get_weights() for layer in model.layers},
-            "pictures": pictures,
-            "logits": model.predict_on_batch(pictures),
+            "images": images,
+            "logits": model.predict_on_batch(images),
         }
     )
     order = random_order(batch)
@@ -190,12 +199,12 @@ def torch_side(pipe, name, batch, steps, rounds):
 
     theirs = pipe.recv()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    height, width = theirs["pictures"].shape[1:3]
+    height, width = theirs["images"].shape[1:3]
     network = translate(create_model(name, classifier_activation=None), theirs["weights"])
     params = sum(p.numel() for p in itertools.chain(network.parameters(), network.buffers()) if p.is_floating_point())
     assert params == theirs["params"], f"{params} parameters in PyTorch, {theirs['params']} in Keras"
     with torch.no_grad():
-        logits = network.eval()(torch.tensor(theirs["pictures"])).numpy()
+        logits = network.eval()(torch.tensor(theirs["images"])).numpy()
     error = np.abs(logits - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
     assert error < 1e-3, f"the logits differ by {error:.1e} of the largest"  # rounding through 50 layers gives 1e-4
 
@@ -215,18 +224,18 @@ def torch_side(pipe, name, batch, steps, rounds):
     averages = [p.detach().clone() for p in weights]
     autocast = torch.autocast(device, torch.bfloat16, enabled=theirs["precision"] == "mixed_bfloat16")
 
-    def step(pictures, labels):
-        pictures, labels = torch.from_numpy(pictures).to(device), torch.from_numpy(labels).to(device).long()
+    def step(images, labels):
+        images, labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device).long()
         with autocast:
-            logits = network(crop_and_flip(pictures, height, width, recipe))
+            logits = network(crop_and_flip(images, height, width, recipe))
         loss = torch.nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if recipe.clip_norm:
-            torch.nn.utils.clip_grad_norm_(weights, recipe.clip_norm, foreach=True)
+        if recipe.global_clipnorm:
+            torch.nn.utils.clip_grad_norm_(weights, recipe.global_clipnorm, foreach=True)
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(averages, weights, 1 - recipe.average_decay)
+            torch._foreach_lerp_(averages, weights, 1 - recipe.ema_decay)
         return loss
 
     batches = random_order(batch).batches(0)
@@ -236,21 +245,21 @@ def torch_side(pipe, name, batch, steps, rounds):
         pipe.send(timed(lambda: [step(*next(batches)) for _ in range(steps)][-1].item()))  # waits for the device
 
 
-def crop_and_flip(pictures, height, width, recipe):
-    """Reflect, crop and mirror each picture at random, in one gather."""
+def crop_and_flip(images, height, width, recipe):
+    """Reflect, crop and mirror each image at random, in one gather."""
     import torch
 
-    batch, rows, columns, _ = pictures.shape
+    batch, rows, columns, _ = images.shape
 
     def window(size, length):
-        start = torch.randint(0, size + 2 * recipe.padding - length + 1, (batch, 1), device=pictures.device)
-        place = (start - recipe.padding + torch.arange(length, device=pictures.device)).abs()
+        start = torch.randint(0, size + 2 * recipe.padding - length + 1, (batch, 1), device=images.device)
+        place = (start - recipe.padding + torch.arange(length, device=images.device)).abs()
         return (size - 1) - ((size - 1) - place).abs()
 
     row, column = window(rows, height), window(columns, width)
     if recipe.flip:
-        column = torch.where(torch.rand(batch, 1, device=pictures.device) < 0.5, column.flip(1), column)
-    return pictures[torch.arange(batch, device=pictures.device)[:, None, None], row[:, :, None], column[:, None, :]]
+        column = torch.where(torch.rand(batch, 1, device=images.device) < 0.5, column.flip(1), column)
+    return images[torch.arange(batch, device=images.device)[:, None, None], row[:, :, None], column[:, None, :]]
 
 
 def take_turns(sides, rounds):
@@ -264,7 +273,7 @@ def take_turns(sides, rounds):
 
 
 def compare(name, batch, steps, rounds):
-    """Pictures per second of both sides, and what `fit` costs."""
+    """Images per second of both sides, and what `fit` costs."""
     processes = multiprocessing.get_context("spawn")
     pipes = []
     for side in (keras_side, torch_side):
@@ -274,7 +283,7 @@ def compare(name, batch, steps, rounds):
         pipes.append(pipe)
     ours, theirs = pipes
     report = ours.recv()
-    theirs.send({key: report[key] for key in ("precision", "params", "weights", "pictures", "logits")})
+    theirs.send({key: report[key] for key in ("precision", "params", "weights", "images", "logits")})
     checked = theirs.recv()
     seconds = take_turns(pipes, rounds)
     overhead = ours.recv()
@@ -290,8 +299,8 @@ def compare(name, batch, steps, rounds):
         "rounds": rounds,
         "params": report["params"],
         "logits_differ_by": checked["logits_differ_by"],
-        "pictures_per_second": {side: float(own[0]) for side, own in zip(sides, per_second, strict=True)},
-        "pictures_per_cpu_second": {side: float(own[1]) for side, own in zip(sides, per_second, strict=True)},
+        "images_per_second": {side: float(own[0]) for side, own in zip(sides, per_second, strict=True)},
+        "images_per_cpu_second": {side: float(own[1]) for side, own in zip(sides, per_second, strict=True)},
         "ratio_wall": float(np.median(seconds[1, :, 0] / seconds[0, :, 0])),
         "ratio_cpu": float(np.median(seconds[1, :, 1] / seconds[0, :, 1])),
         "rounds_seconds": {side: own.tolist() for side, own in zip(sides, seconds, strict=True)},
@@ -309,7 +318,7 @@ def main():
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     arguments = parser.parse_args()
     if arguments.network == "none":
-        from cifar_zoo.environment import describe_environment
+        from cifar_zoo.backend.environment import describe_environment
 
         report = {**describe_environment(), "batch": arguments.batch, "fit": fit_overhead(arguments.batch)}
     else:

@@ -6,7 +6,7 @@ The names below load what they need at their first use: importing cifar_zoo impo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cifar_zoo.version import __version__
 
 if TYPE_CHECKING:
     from cifar_zoo import layers, models
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cifar_zoo.errors import CifarZooError
     from cifar_zoo.evaluation.evaluate import evaluate
     from cifar_zoo.evaluation.predict import predict
-    from cifar_zoo.registry import create_model, list_models, model_info, register
+    from cifar_zoo.registry import create_model, list_models, model_info, register_model
     from cifar_zoo.saving import load_model
     from cifar_zoo.training import optimizers, schedules
     from cifar_zoo.training.fit import Run, fit_cifar10
@@ -36,7 +36,7 @@ _HOMES = {
     "load_weights": "weights.files",
     "model_info": "registry",
     "predict": "evaluation.predict",
-    "register": "registry",
+    "register_model": "registry",
     "save_weights": "weights.files",
 }
 _MODULES = {
@@ -62,7 +62,7 @@ __all__ = [
     "models",
     "optimizers",
     "predict",
-    "register",
+    "register_model",
     "save_weights",
     "schedules",
 ]

@@ -1,4 +1,4 @@
-"""The register of networks: what each one is, where it comes from, and how to build it.
+"""The registry of networks: what each one is, where it comes from, and how to build it.
 
 A network enters by the decorator on its constructor, and everything else (lists, tables, tests, model cards, the
 command line) reads it here.
@@ -27,13 +27,13 @@ ALEXNET_NOTES = "a weblog of 2016 on AlexNet and its variants"
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """A row of a published table of results on CIFAR-10 that a network stands for.
 
     Attributes:
         table: where the table was published.
         name: of the network there.
-        accuracy: on the test pictures in percent, None where the table has none.
+        accuracy: on the test images in percent, None where the table has none.
     """
 
     table: str
@@ -50,7 +50,7 @@ class Options(TypedDict, total=False):
     pooling: without the top, None (a feature map), "avg" or "max" (a vector).
     classes: number of classes. With weights of another number, the trunk is loaded and the classifier is new.
     classifier_activation: "softmax" by default; None returns the logits.
-    include_preprocessing: whether pixels 0..255 are normalised inside the network. Default True.
+    include_preprocessing: whether pixels 0..255 are normalized inside the network. Default True.
     features: whether to give the outputs of the stages, {"stage1": ...}, without the top: a backbone. Default False.
     name: the name of the Keras model; it has no other meaning.
     """
@@ -89,22 +89,22 @@ class ModelInfo:
     params: int
     trainable: int
     input_shape: tuple[int, int, int]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
     build: Callable[..., keras.Model]
 
 
 _registry: dict[str, ModelInfo] = {}
 
 
-def register(
+def register_model(
     *,
     paper: str,
     params: int,
     trainable: int | None = None,
     input_shape: tuple[int, int, int] = (32, 32, 3),
-    rows: tuple[Row, ...] = (),
+    rows: tuple[PublishedRow, ...] = (),
 ) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
-    """Enter a constructor into the register under its function's name.
+    """Enter a constructor into the registry under its function's name.
 
     Args:
         paper: the source of the architecture.
@@ -137,7 +137,7 @@ def register(
 
 
 def _all() -> dict[str, ModelInfo]:
-    importlib.import_module("cifar_zoo.models")  # running the model files fills the register
+    importlib.import_module("cifar_zoo.models")  # running the model files fills the registry
     return _registry
 
 

@@ -12,7 +12,7 @@ from cifar_zoo.training import optimizers, schedules  # noqa: F401
 
 
 def load_model(path: str | Path, **options: Any) -> keras.Model:
-    """`keras.models.load_model` for a .keras file with layers, optimisers or schedules of the zoo.
+    """`keras.models.load_model` for a .keras file with layers, optimizers or schedules of the zoo.
 
     Keras finds a class only after the file that defines it has run, and cifar_zoo runs its files when they are needed;
     this runs them all.

@@ -1,4 +1,4 @@
-"""Write the tables and plots of README.md, docs/ and results/ from the register, the results and the docstrings.
+"""Write the tables and plots of README.md, docs/ and results/ from the registry, the results and the docstrings.
 
 python docs/generate.py
 """
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import cifar_zoo
 from cifar_zoo.evaluation.inspection import layer_table
-from cifar_zoo.evaluation.results import Line, Result, read_results, table
 from cifar_zoo.files import write_whole
 from cifar_zoo.registry import ModelInfo
+from cifar_zoo.results import RunRecord, TableRow, read_results, table
 from cifar_zoo.training.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,13 +29,13 @@ PLOTS = ROOT / "docs" / "plots"
 
 
 @cache
-def results() -> list[Result]:
+def results() -> list[RunRecord]:
     """All results of the repository that trained on the whole training set."""
     return [result for result in read_results(ROOT / "results").values() if result.examples == 50_000]
 
 
 @cache
-def lines() -> list[Line]:
+def lines() -> list[TableRow]:
     """The table of results."""
     return table(results())
 
@@ -104,12 +104,12 @@ def differences() -> str:
 def speed() -> str:
     """The table of docs/performance.md: our training step beside that of plain PyTorch."""
     text = [
-        "| network | backend | batch | ours, pictures/s | PyTorch | ratio | by CPU time | fit, ms a step | hardware |",
+        "| network | backend | batch | ours, images/s | PyTorch | ratio | by CPU time | fit, ms a step | hardware |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for file in sorted((ROOT / "results").glob("train_step-*.json")):
         found = json.loads(file.read_text())
-        ours, torch = (found["pictures_per_second"][side] for side in ("ours", "torch"))
+        ours, torch = (found["images_per_second"][side] for side in ("ours", "torch"))
         text.append(
             f"| {found['network']} | {found['backend']} | {found['batch']} | {ours:.0f} | {torch:.0f} "
             f"| {found['ratio_wall']:.2f} | {found['ratio_cpu']:.2f} | {found['fit']['overhead_ms']:.1f} "
@@ -166,8 +166,8 @@ def ablation() -> str:
 
 
 def recipe_search() -> str:
-    """The table of docs/results.md: what recipes gave on held-out pictures."""
-    text = ["| network | epochs | in place of what `zoo` has | held-out pictures, % |", "| --- | ---: | --- | ---: |"]
+    """The table of docs/results.md: what recipes gave on held-out images."""
+    text = ["| network | epochs | in place of what `zoo` has | held-out images, % |", "| --- | ---: | --- | ---: |"]
     runs = json.loads((ROOT / "results" / "recipe_search.json").read_text())["runs"]
     for run in sorted(runs, key=lambda run: run["network"]):
         epochs = run["recipe"]["epochs"]
@@ -195,7 +195,7 @@ def _with_deviation(values: list[float]) -> str:
 def results_csv() -> str:
     """results/results.csv: the table for programs."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Line)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(TableRow)], lineterminator="\n")
     writer.writeheader()
     for line in lines():
         values = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in asdict(line).items()}

@@ -1,12 +1,12 @@
-"""Pretrained weights for your own classes: fine-tune a network of the zoo on a folder of pictures.
+"""Pretrained weights for your own classes: fine-tune a network of the zoo on a folder of images.
 
     python examples/finetune.py FOLDER
 
-FOLDER has one sub-folder a class, with pictures of any size and format. Without it, scikit-learn's 1,797 handwritten
+FOLDER has one sub-folder a class, with images of any size and format. Without it, scikit-learn's 1,797 handwritten
 digits of 8x8 pixels are written to such a folder, which shows how far the features of photographs carry.
 
 Two phases: the classifier alone learns on the frozen trunk, then all learns at a lower rate. Batch norm, where there
-is any, is frozen with the trunk in the first phase, and takes on the statistics of the new pictures in the second.
+is any, is frozen with the trunk in the first phase, and takes on the statistics of the new images in the second.
 
 Needs `pip install 'cifar-zoo[examples]'`. Measured with the digits, 360 of them held out, by TensorFlow on 2 CPU cores
 and with seeds 0, 1 and 2: 95.0, 93.6 and 94.2 % with the frozen trunk, then 99.4, 99.2 and 99.2 %, in 13 to 18
@@ -28,13 +28,13 @@ from cifar_zoo import layers, optimizers, schedules
 
 
 def main() -> None:
-    """Fine-tune a network of the zoo on a folder of pictures."""
+    """Fine-tune a network of the zoo on a folder of images."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", nargs="?", help="one sub-folder a class (default: scikit-learn's digits)")
     parser.add_argument("--network", default="squeeze1", help="one with published weights (default: %(default)s)")
     parser.add_argument("--head-epochs", type=int, default=4, help="of the classifier alone (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="of the whole network (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="pictures a step (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images a step (default: %(default)s)")
     parser.add_argument("--test-share", type=float, default=0.2, help="share that is held out (default: %(default)s)")
     parser.add_argument("--output", default="own.keras", help="file of the trained model (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -44,9 +44,9 @@ def main() -> None:
 
     keras.utils.set_random_seed(args.seed)
     try:
-        pictures, labels, names = cifar_zoo.load_folder(args.folder) if args.folder else digits()
+        images, labels, names = cifar_zoo.load_folder(args.folder) if args.folder else digits()
         x, x_test, y, y_test = train_test_split(
-            pictures, labels, test_size=args.test_share, stratify=labels, random_state=args.seed
+            images, labels, test_size=args.test_share, stratify=labels, random_state=args.seed
         )
         # Logits: from probabilities that are rounded to 0 there is no way back.
         network = cifar_zoo.create_model(
@@ -54,7 +54,7 @@ def main() -> None:
         )
     except (cifar_zoo.CifarZooError, ValueError) as error:
         parser.error(str(error))
-    print(f"{len(x)} pictures to train on and {len(x_test)} held out, of {len(names)} classes: {', '.join(names)}")
+    print(f"{len(x)} images to train on and {len(x_test)} held out, of {len(names)} classes: {', '.join(names)}")
 
     height, width = network.input_shape[1:3]
     model = keras.Sequential(
@@ -88,7 +88,7 @@ def main() -> None:
     keras.Sequential([*model.layers, keras.layers.Softmax()]).save(args.output)
     scores = cifar_zoo.load_model(args.output).predict(x_test[:1], verbose=0)[0]
     best = int(np.argmax(scores))
-    print(f"{args.output}: a picture of class {names[y_test[0]]} is of class {names[best]} by {scores[best]:.1%}")
+    print(f"{args.output}: an image of class {names[y_test[0]]} is of class {names[best]} by {scores[best]:.1%}")
 
 
 def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:

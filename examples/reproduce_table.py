@@ -16,13 +16,13 @@ import keras
 
 from cifar_zoo import CifarZooError, fit_cifar10, list_models
 from cifar_zoo.evaluation.inspection import layer_table
-from cifar_zoo.evaluation.results import as_text, pack, read_results, table
 from cifar_zoo.files import read_history
+from cifar_zoo.results import as_text, pack, read_results, table
 from cifar_zoo.training.recipes import find_recipe
 
 
 def cost(name):
-    """Multiply-adds of a network for a picture."""
+    """Multiply-adds of a network for an image."""
     return sum(layer.multiply_adds for layer in layer_table(name))
 
 

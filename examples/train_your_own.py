@@ -3,12 +3,12 @@
     python examples/train_your_own.py --epochs 10
 
 The network is residual, with squeeze-and-excitation on every branch and stochastic depth. Any functional or Sequential
-network from pixels to ten scores can be trained so. By `cifar_zoo.register` it also gets the options of the zoo's
+network from pixels to ten scores can be trained so. By `cifar_zoo.register_model` it also gets the options of the zoo's
 networks and can be made by its name.
 
 CIFAR-10 is found as always: --data, CIFAR_ZOO_DATA, the Keras cache, or downloaded. A broken run goes on where it was
-when the same command is given again. Measured with the default ten epochs of all 50,000 pictures: 84.26 % of the test
-pictures, by TensorFlow in 8 minutes on 2 CPU cores.
+when the same command is given again. Measured with the default ten epochs of all 50,000 images: 84.26 % of the test
+images, by TensorFlow in 8 minutes on 2 CPU cores.
 """
 
 import argparse
@@ -17,17 +17,17 @@ import keras
 
 import cifar_zoo
 from cifar_zoo.layers import BatchNormalization, SqueezeExcite, StochasticDepth, linear_decay
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 
 
-@cifar_zoo.register(paper="examples/train_your_own.py", params=179_030, trainable=178_102)
+@cifar_zoo.register_model(paper="examples/train_your_own.py", params=179_030, trainable=178_102)
 def own_net(**options) -> keras.Model:
     """Three stages of two residual blocks with squeeze-and-excitation and stochastic depth, 16 to 64 channels."""
     return assemble(trunk, "own_net", **options)
 
 
 def trunk(x):
-    """From the normalised pictures to the last feature map; preprocessing and classifier come from the zoo."""
+    """From the normalized images to the last feature map; preprocessing and classifier come from the zoo."""
     x = conv_bn(x, 16, 1, "stem")
     for block in range(6):
         number, name = block // 2 + 1, f"block{block + 1}"
@@ -56,7 +56,7 @@ def main() -> None:
     """Train a network of your own on CIFAR-10."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
-    parser.add_argument("--examples", type=int, help="train on the first so many pictures (default: all)")
+    parser.add_argument("--examples", type=int, help="train on the first so many images (default: all)")
     parser.add_argument("--data", help="where CIFAR-10 is: an .npz file, a folder or an archive")
     parser.add_argument("--run-dir", help="default: runs/own_net-custom-SEED")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -37,7 +37,7 @@ def cifar10():
 
 @pytest.fixture(scope="session")
 def small_npz(tmp_path_factory):
-    """An .npz file of 600 training and 200 test pictures: real ones where they are at hand, else random colours."""
+    """An .npz file of 600 training and 200 test images: real ones where they are at hand, else random colors."""
     import numpy as np
 
     if "CIFAR_ZOO_DATA" in os.environ:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cifar_zoo
-from cifar_zoo.training.order import Order
+from cifar_zoo.training.batches import ShuffledBatches
 from cifar_zoo.training.recipes import find_recipe
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -33,7 +33,7 @@ def test_both_sides_train_the_same_network(tmp_path, network):
     pytest.importorskip("torch")
     report = measure(tmp_path, network, "--batch", 8, "--steps", 1, "--rounds", 2)
     assert report["logits_differ_by"] < 1e-3
-    assert min(report["pictures_per_second"].values()) > 0
+    assert min(report["images_per_second"].values()) > 0
     assert [len(rounds) for rounds in report["rounds_seconds"].values()] == [2, 2]
 
 
@@ -82,12 +82,12 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
     with torch.no_grad():
         for weight, value in zip(theirs, start, strict=True):
             weight.copy_(value)
-    batches = Order(x, y, batch, seed=0).batches(0)
+    batches = ShuffledBatches(x, y, batch, seed=0).batches(0)
 
     def epoch_of_batches(*_):
         for _ in range(len(x) // batch):
-            pictures, labels = next(batches)
-            yield airbench_in_torch.normalise(torch.tensor(pictures)), torch.tensor(labels).long()
+            images, labels = next(batches)
+            yield airbench_in_torch.normalize(torch.tensor(images)), torch.tensor(labels).long()
 
     rate, decay = 0.01, 0.05  # at the recipe's own, rounding grows to five percent in these steps, and hides the decay
     monkeypatch.setattr(airbench_in_torch, "WEIGHT_DECAY", decay)
@@ -137,11 +137,11 @@ def test_minutes_to_94(tmp_path, cifar10):
 
 
 @pytest.mark.full
-def test_the_recipe_search_measures_the_held_out_pictures_only(tmp_path):
-    """All training pictures are of class 3, of the 5,000 held-out ones 4,000, of the test pictures none."""
+def test_the_recipe_search_measures_the_held_out_images_only(tmp_path):
+    """All training images are of class 3, of the 5,000 held-out ones 4,000, of the test images none."""
     labels = np.array([3] * (320 + 4000) + [5] * 1000, "uint8")
-    pictures = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), "uint8")
-    data = {"x_train": pictures, "y_train": labels, "x_test": pictures[:100], "y_test": labels[-100:]}
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), "uint8")
+    data = {"x_train": images, "y_train": labels, "x_test": images[:100], "y_test": labels[-100:]}
     np.savez(tmp_path / "small.npz", **data)
     for smoothing in ("0.0", "0.1"):
         settings = ["--epochs", "4", "--set", "batch_size=16", "--set", f"label_smoothing={smoothing}"]

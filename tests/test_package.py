@@ -61,21 +61,76 @@ def test_no_backend_is_imported_at_module_level_and_nothing_of_keras_that_is_pri
                 assert id(node) in inside, f"{name} at module level"
 
 
-ORDER = {  # a room may import from rooms of a lower number, and from its own
-    "lazy": 0, "errors": 0, "files": 0.5, "registry": 1, "layers": 1, "models": 2, "weights": 2, "data": 2,
-    "environment": 3, "evaluation": 3, "training": 3, "export": 4, "saving": 4, "cli": 5, "__main__": 6, "__init__": 6,
-}  # fmt: skip
+# The rooms from the bottom to the top. A room may import from those below it and from itself, at module level as well
+# as inside of functions.
+ROOMS = (
+    ("errors", "lazy", "version"),
+    ("files",),
+    ("backend",),
+    ("data",),
+    ("layers",),
+    ("registry",),
+    ("models",),
+    ("weights",),
+    ("evaluation",),
+    ("training",),
+    ("results",),
+    ("publishing",),
+    ("export",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def room_of(path):
+    """The room of a source file: the folder below cifar_zoo/ that it is in, or its own name."""
+    return path.relative_to(ROOT / "cifar_zoo").parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree):
+    """The rooms that a file imports from, wherever the import stands, and where a module is imported by its name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            modules = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        else:
+            continue
+        for module in modules:
+            first, *inside = str(module).split(".")
+            if first == "cifar_zoo":
+                yield inside[0] if inside and inside[0] in RANK else "__init__"
+
+
+def test_every_room_has_a_rank():
+    assert {room_of(path) for path in SOURCES} <= RANK.keys()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    room = path.relative_to(ROOT / "cifar_zoo").parts[0].removesuffix(".py")
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cifar_zoo"):
-            parts = node.module.split(".")
-            others = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-            for other in others:
-                assert ORDER.get(other, 6) <= ORDER[room], f"{room} imports {node.module}"
+    room = room_of(path)
+    for other in imported_rooms(ast.parse(path.read_text())):
+        assert RANK[other] <= RANK[room], f"{room} imports from {other}"
+
+
+@pytest.mark.parametrize(
+    "code, rooms",
+    [
+        ("import cifar_zoo.training.fit", ["training"]),
+        ("from cifar_zoo import layers, predict", ["layers", "__init__"]),
+        ("def f():\n    from cifar_zoo.weights.store import locate", ["weights"]),
+        ("if TYPE_CHECKING:\n    from cifar_zoo.registry import Row", ["registry"]),
+        ("importlib.import_module('cifar_zoo.models')", ["models"]),
+        ("import_module(f'cifar_zoo.{name}')", ["__init__"]),
+        ("import keras, numpy", []),
+    ],
+)
+def test_no_import_goes_unseen(code, rooms):
+    assert list(imported_rooms(ast.parse(code))) == rooms
 
 
 def test_models_exports_exactly_what_is_registered():

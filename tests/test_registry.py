@@ -1,4 +1,4 @@
-"""The register of networks."""
+"""The registry of networks."""
 
 import pytest
 
@@ -40,4 +40,4 @@ def test_a_second_network_of_the_same_name_is_refused(monkeypatch):
         """Another one."""
 
     with pytest.raises(ValueError, match="two networks are called 'resnet20'"):
-        registry.register(paper="none", params=1)(resnet20)
+        registry.register_model(paper="none", params=1)(resnet20)

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-import cifar_zoo
 from cifar_zoo.cli.cache import cache
 from cifar_zoo.cli.download import download
 from cifar_zoo.cli.evaluate import evaluate
@@ -20,10 +19,11 @@ from cifar_zoo.cli.publish import publish
 from cifar_zoo.cli.recipes import recipes
 from cifar_zoo.cli.results import results
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(cifar_zoo.__version__, prog_name="cifar-zoo")
+@click.version_option(__version__, prog_name="cifar-zoo")
 def commands() -> None:
     """CIFAR-10 networks for Keras 3, with pretrained weights."""
 

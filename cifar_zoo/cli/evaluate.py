@@ -18,7 +18,7 @@ from cifar_zoo.cli.backend import load_backend
 @click.option("--tta", is_flag=True, help="Measure with test-time augmentation, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool) -> None:
-    """Measure NAME on the test pictures of CIFAR-10."""
+    """Measure NAME on the test images of CIFAR-10."""
     from cifar_zoo.registry import create_model, model_info
 
     model_info(name)
@@ -30,7 +30,7 @@ def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool
         click.echo(json.dumps({"name": name, "weights": weights, **metrics}))
         return
     click.echo(
-        f"{name}: {metrics['accuracy']:.2%} of {metrics['pictures']} test pictures ({metrics['correct']} right), "
+        f"{name}: {metrics['accuracy']:.2%} of {metrics['images']} test images ({metrics['correct']} right), "
         f"loss {metrics['loss']:.4f}"
     )
     if tta:

@@ -23,7 +23,7 @@ from cifar_zoo.cli.backend import load_backend
 @click.option(
     "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
 )
-@click.option("--examples", type=int, help="Train on the first so many pictures only.")
+@click.option("--examples", type=int, help="Train on the first so many images only.")
 @click.option(
     "--seeds",
     "--seed",
@@ -38,7 +38,7 @@ from cifar_zoo.cli.backend import load_backend
 )
 @click.option("--precision", help="float32 or mixed_bfloat16.  [default: what the hardware has]")
 @click.option(
-    "--holdout", default=0, show_default=True, help="Pictures kept out of the training and measured every epoch."
+    "--holdout", default=0, show_default=True, help="Images kept out of the training and measured every epoch."
 )
 @click.option("--max-minutes", type=float, help="Stop with a checkpoint when this time is nearly up.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
@@ -104,8 +104,8 @@ def _tell(run: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
     elif run.finished:
-        accuracy, pictures = run.metrics["test_accuracy"], run.metrics["test_pictures"]
-        click.echo(f"test accuracy {accuracy:.2%} on {pictures} pictures; the run is in {run.directory}")
+        accuracy, images = run.metrics["test_accuracy"], run.metrics["test_images"]
+        click.echo(f"test accuracy {accuracy:.2%} on {images} images; the run is in {run.directory}")
     else:
         done = len(run.history)
         click.echo(f"stopped for time after {done} whole epochs; the same command goes on with {run.directory}")

@@ -26,9 +26,9 @@ def info(name: str, brief: bool, as_json: bool) -> None:
     table = []
     if not brief:
         load_backend()
-        from cifar_zoo.evaluation.inspection import layer_table, sandbox_flops, skeleton
+        from cifar_zoo.evaluation.inspection import abstract_model, layer_table, sandbox_flops
 
-        model = skeleton(name)
+        model = abstract_model(name)
         table = layer_table(model)
         facts["multiply_adds"] = sum(row.multiply_adds for row in table)
         facts["activation_bytes"] = 4 * sum(row.activations for row in table)
@@ -57,12 +57,12 @@ def info(name: str, brief: bool, as_json: bool) -> None:
     line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
     line("input", "x".join(map(str, info.input_shape)))
     if table:
-        line("multiply-adds", f"{facts['multiply_adds']:,} for a picture")
-        line("activations", f"{facts['activation_bytes']:,} bytes for a picture, all layers in float32")
+        line("multiply-adds", f"{facts['multiply_adds']:,} for an image")
+        line("activations", f"{facts['activation_bytes']:,} bytes for an image, all layers in float32")
     if "tensorsandbox_flops" in facts:
-        line("operations", f"{facts['tensorsandbox_flops']:,} for a picture by the formula of {TENSORSANDBOX}")
+        line("operations", f"{facts['tensorsandbox_flops']:,} for an image by the formula of {TENSORSANDBOX}")
     for tag, entry in weights.items():
-        line("weights", f"{tag}: {entry['test_accuracy']:.2%} on the test pictures, {entry['bytes']:,} bytes")
+        line("weights", f"{tag}: {entry['test_accuracy']:.2%} on the test images, {entry['bytes']:,} bytes")
         line("", f"trained with: {entry['command']}")
     if not weights:
         line("weights", f"none published; `cifar-zoo fit {name}` trains them")

@@ -17,15 +17,15 @@ from cifar_zoo.cli.backend import load_backend
 @click.option("--best", is_flag=True, help='Let weights="cifar10" mean these, not those that are there already.')
 def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) -> None:
     """Write what the run in RUN_DIR measured to results/NETWORK/TAG-SEED.json."""
-    from cifar_zoo.evaluation.results import pack as write
-    from cifar_zoo.evaluation.results import read_result
+    from cifar_zoo.results import pack as write
+    from cifar_zoo.results import read_result
 
     file = write(run_dir, into / "results", tag)
     click.echo(f"{file}")
     if weights:
         result = read_result(file)
         load_backend()
-        from cifar_zoo.weights.publish import stage
+        from cifar_zoo.publishing.publish import stage
 
         stage(run_dir, into / "weights", into / "weights_manifest.json", result.tag, best=best or None)
         click.echo(f"{into / 'weights' / result.model / result.tag}")

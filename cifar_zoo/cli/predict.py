@@ -1,4 +1,4 @@
-"""`cifar-zoo predict`: name what is in pictures."""
+"""`cifar-zoo predict`: name what is in images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("name")
-@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("--weights", default="cifar10", show_default=True, help="A tag, or a .weights.h5 file.")
 @click.option("--top", default=3, show_default=True, help="How many classes to name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(name: str, pictures: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
-    """Name what PICTURES show, by the network NAME.
+def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
+    """Name what IMAGES show, by the network NAME.
 
-    Pictures may have any size, mode and format.
+    Images may have any size, mode and format.
     """
     from cifar_zoo.registry import model_info
 
@@ -26,7 +26,7 @@ def predict(name: str, pictures: tuple[str, ...], weights: str, top: int, as_jso
     load_backend()
     from cifar_zoo.evaluation.predict import predict as classify
 
-    results = classify(name, pictures, weights=weights, top=top)
+    results = classify(name, images, weights=weights, top=top)
     if as_json:
         click.echo(json.dumps(results, indent=2))
         return

@@ -25,7 +25,7 @@ def publish(repo_id: str, dry_run: bool, weights: Path, manifest: Path, token: s
 
     Run it again after an interruption: only what is missing is sent.
     """
-    from cifar_zoo.weights.publish import publish as upload
+    from cifar_zoo.publishing.publish import publish as upload
 
     done = upload(repo_id, weights, manifest, token=token, private=private, dry_run=dry_run)
     size = f"{len(done.files)} files, {sum(done.files.values()):,} bytes"

@@ -1,1 +1,1 @@
-"""Pictures: CIFAR-10 from wherever it is, and photographs made to look like it."""
+"""Images: CIFAR-10 from wherever it is, and photographs made to look like it."""

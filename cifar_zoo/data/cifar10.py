@@ -18,6 +18,11 @@ from cifar_zoo.errors import CifarZooError
 Split = tuple[np.ndarray, np.ndarray]
 Dataset = tuple[Split, Split]
 
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# Mean and standard deviation of the 50,000 training images, per channel, in pixels 0..255.
+MEAN = (125.307, 122.950, 113.865)
+STD = (62.9932, 62.0887, 66.7048)
+
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
@@ -27,7 +32,7 @@ TEST = ["test_batch"]
 
 
 def load_cifar10(source: str | Path | None = None) -> Dataset:
-    """The data set: ((x_train, y_train), (x_test, y_test)), pictures uint8 (n, 32, 32, 3), labels uint8 (n,).
+    """The data set: ((x_train, y_train), (x_test, y_test)), images uint8 (n, 32, 32, 3), labels uint8 (n,).
 
     Args:
         source: where to read it: an .npz file with the arrays x_train, y_train, x_test, y_test; a folder
@@ -59,7 +64,7 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
 
 
 def check_split(split: Split, where: str, side: int | None = None) -> Split:
-    """Pictures uint8 (n, rows, columns, 3), `side` x `side` if that is given, and their labels 0..9 as uint8 (n,).
+    """Images uint8 (n, rows, columns, 3), `side` x `side` if that is given, and their labels 0..9 as uint8 (n,).
 
     Raises:
         CifarZooError: if they are something else; the message begins with `where`.
@@ -68,7 +73,7 @@ def check_split(split: Split, where: str, side: int | None = None) -> Split:
     size = (side, side) if side else x.shape[1:3]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (*size, 3) or not len(x):
         wanted = "32, 32" if side else "rows, columns"
-        raise CifarZooError(f"{where} pictures must be uint8 (n, {wanted}, 3), not {x.dtype} {x.shape}")
+        raise CifarZooError(f"{where} images must be uint8 (n, {wanted}, 3), not {x.dtype} {x.shape}")
     if y.ndim == 2 and y.shape[1] == 1:  # as keras.datasets has them
         y = y[:, 0]
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
@@ -127,22 +132,22 @@ def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:
     parts = {f"{name}{suffix}": read(folder / f"{name}{suffix}") for name in [*TRAIN, *TEST]}
     most = max(len(x) for x, _ in parts.values())
     for name, (x, _) in parts.items():
-        if len(x) != most:  # all six have the same number, so that a file cut off after a whole picture shows
-            raise CifarZooError(f"{folder / name}: {len(x)} pictures, and the largest of the files has {most}")
+        if len(x) != most:  # all six have the same number, so that a file cut off after a whole image shows
+            raise CifarZooError(f"{folder / name}: {len(x)} images, and the largest of the files has {most}")
     *train, test = parts.values()
     return (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train])), test
 
 
 def _decode_binary(content: bytes, path: Path) -> Split:
-    """One batch of the binary version: for each picture one byte of label and 3 x 32 x 32 bytes of pixels."""
+    """One batch of the binary version: for each image one byte of label and 3 x 32 x 32 bytes of pixels."""
     if not content or len(content) % 3073:
-        raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of pictures of 3073 bytes")
+        raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of images of 3073 bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
     return _pixels(records[:, 1:]), records[:, 0]
 
 
 def _pixels(rows: np.ndarray) -> np.ndarray:
-    """Rows of 3072 bytes, colour planes one after the other, as (n, 32, 32, 3)."""
+    """Rows of 3072 bytes, color planes one after the other, as (n, 32, 32, 3)."""
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 

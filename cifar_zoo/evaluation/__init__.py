@@ -1,1 +1,1 @@
-"""Measurements on trained networks, and their use on pictures."""
+"""Measurements on trained networks, and their use on images."""

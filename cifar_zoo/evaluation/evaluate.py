@@ -1,4 +1,4 @@
-"""Accuracy on the test pictures."""
+"""Accuracy on the test images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.data.cifar10 import Split, check_split, load_cifar10
-from cifar_zoo.data.pictures import centre_crop
+from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 
 # The views of test-time augmentation, of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024,
@@ -27,29 +27,29 @@ VIEWS = (
 def evaluate(
     model: keras.Model, data: Split | str | Path | None = None, *, batch_size: int = 500, tta: bool = False
 ) -> dict[str, Any]:
-    """Measure a network on labelled pictures.
+    """Measure a network on labeled images.
 
     Args:
         model: from (batch, height, width, 3) pixels 0..255 to probabilities or logits (batch, classes). Larger
-            pictures are cropped to the middle.
-        data: (pictures, labels), or a source for `load_cifar10`, of which the test pictures are taken.
-        batch_size: pictures a step.
+            images are cropped to the middle.
+        data: (images, labels), or a source for `load_cifar10`, of which the test images are taken.
+        batch_size: images a step.
         tta: measure with test-time augmentation, too: the log-probabilities averaged over the six `VIEWS` (flip and
-            shift) of each picture, which takes six times as long.
+            shift) of each image, which takes six times as long.
 
-    Returns: accuracy, in 0..1; loss, the mean cross-entropy in nats; correct and pictures, their numbers. With `tta`
+    Returns: accuracy, in 0..1; loss, the mean cross-entropy in nats; correct and images, their numbers. With `tta`
         besides tta_accuracy, tta_loss and tta_correct; the other figures are the same with and without.
 
     Raises:
-        CifarZooError: if the data is not pictures with labels, the pictures are smaller than the network's input, or
+        CifarZooError: if the data is not images with labels, the images are smaller than the network's input, or
             a label has no score.
     """
     x, y = check_split(data, "data:") if isinstance(data, tuple) else load_cifar10(data)[1]
-    scores = predict_pictures(model, x, batch_size=batch_size)
+    scores = predict_images(model, x, batch_size=batch_size)
     probabilities = as_probabilities(scores)
     if probabilities.ndim != 2 or probabilities.shape[1] <= int(y.max()):
         raise CifarZooError(f"the labels go up to {y.max()}, and {model.name} gives {probabilities.shape[1:]} scores")
-    figures = {**_figures(probabilities, y), "pictures": len(y)}
+    figures = {**_figures(probabilities, y), "images": len(y)}
     if tta:
         averaged = _average_over_views(model, x, scores, batch_size)
         figures |= {f"tta_{name}": figure for name, figure in _figures(averaged, y).items()}
@@ -64,52 +64,52 @@ def _figures(probabilities: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     return {"accuracy": correct / len(y), "loss": loss, "correct": correct}
 
 
-def _average_over_views(model: keras.Model, pictures: np.ndarray, plain: np.ndarray, batch_size: int) -> np.ndarray:
+def _average_over_views(model: keras.Model, images: np.ndarray, plain: np.ndarray, batch_size: int) -> np.ndarray:
     """Probabilities (n, classes) from the scores over all views; `plain` are those of the first, (n, classes)."""
     probabilities = are_probabilities(plain)  # asked once, so that all views are averaged in the same way
 
     def logits(scores: np.ndarray) -> np.ndarray:
-        # A network's own logits differ from its log-probabilities by one number a picture and view. So does their
+        # A network's own logits differ from its log-probabilities by one number an image and view. So does their
         # average, which leaves the order of the classes and, through softmax, their probabilities the same.
         scores = scores.astype("float64")
         return np.log(np.maximum(scores, np.finfo("float32").tiny)) if probabilities else scores
 
     average = VIEWS[0][0] * logits(plain)
     for weight, shift, mirrored in VIEWS[1:]:
-        seen = view(pictures, *model.input_shape[1:3], shift=shift, mirrored=mirrored)
-        average += weight * logits(predict_pictures(model, seen, batch_size=batch_size))
+        seen = view(images, *model.input_shape[1:3], shift=shift, mirrored=mirrored)
+        average += weight * logits(predict_images(model, seen, batch_size=batch_size))
         del seen  # before the next is made: one view at a time is in memory
     return softmax(average)
 
 
 def view(
-    pictures: np.ndarray, height: int | None = None, width: int | None = None, *, shift: int, mirrored: bool
+    images: np.ndarray, height: int | None = None, width: int | None = None, *, shift: int, mirrored: bool
 ) -> np.ndarray:
-    """One view of pictures for test-time augmentation: the middle, moved and mirrored.
+    """One view of images for test-time augmentation: the middle, moved and mirrored.
 
     Args:
-        pictures: (n, rows, columns, channels), of any type.
+        images: (n, rows, columns, channels), of any type.
         height, width: of the result; None keeps a side.
-        shift: -1, 0 or 1, pixels by which the crop moves down and to the right. Beyond the edge of the pictures lies
-            their reflection; where the crop is smaller than the pictures, it moves onto their own pixels.
+        shift: -1, 0 or 1, pixels by which the crop moves down and to the right. Beyond the edge of the images lies
+            their reflection; where the crop is smaller than the images, it moves onto their own pixels.
         mirrored: whether left and right are exchanged, after the crop.
 
     Returns: (n, height, width, channels), a copy.
 
     Raises:
-        CifarZooError: if the pictures are smaller than height x width.
+        CifarZooError: if the images are smaller than height x width.
     """
-    n, rows, columns, channels = pictures.shape
-    # The numbers of the pixels are padded and cropped in place of the pixels: no padded copy of all pictures is made.
+    n, rows, columns, channels = images.shape
+    # The numbers of the pixels are padded and cropped in place of the pixels: no padded copy of all images is made.
     pixels = np.pad(np.arange(rows * columns).reshape(1, rows, columns), ((0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = pixels[:, 1 + shift : 1 + shift + rows, 1 + shift : 1 + shift + columns]
-    (chosen,) = centre_crop(moved, height, width)
-    return pictures.reshape(n, rows * columns, channels).take(chosen[:, ::-1] if mirrored else chosen, axis=1)
+    (chosen,) = center_crop(moved, height, width)
+    return images.reshape(n, rows * columns, channels).take(chosen[:, ::-1] if mirrored else chosen, axis=1)
 
 
-def predict_pictures(model: keras.Model, pictures: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
-    """A network's output for pictures (n, rows, columns, channels), cropped in the middle to the network's input."""
-    cropped = centre_crop(np.asarray(pictures), *model.input_shape[1:3])
+def predict_images(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
+    """A network's output for images (n, rows, columns, channels), cropped in the middle to the network's input."""
+    cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
     return np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))
 
 

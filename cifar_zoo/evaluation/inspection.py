@@ -12,20 +12,20 @@ import keras
 
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.layers import LocalResponseNormalization
-from cifar_zoo.layers.parts import parts
+from cifar_zoo.layers.sublayers import sublayers
 from cifar_zoo.registry import Options, create_model
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One layer of a network, for one picture.
+    """One layer of a network, for one image.
 
     Attributes:
         name: of the layer.
         kind: its class.
         output_shape: without the batch; of several outputs the first.
         parameters: number of weights, batch-norm statistics included.
-        multiply_adds: of its convolutions and matrix products. Normalisation, pooling and activations count nothing.
+        multiply_adds: of its convolutions and matrix products. Normalization, pooling and activations count nothing.
         activations: number of values that it gives.
     """
 
@@ -49,7 +49,7 @@ def without_memory(build: Callable[[], keras.Model]) -> keras.Model:
         return thread.submit(noted).result()
 
 
-def skeleton(name: str, /, **options: Unpack[Options]) -> keras.Model:
+def abstract_model(name: str, /, **options: Unpack[Options]) -> keras.Model:
     """A network by its registered name, built without memory.
 
     Args:
@@ -60,7 +60,7 @@ def skeleton(name: str, /, **options: Unpack[Options]) -> keras.Model:
 
 
 def layer_table(model: keras.Model | str) -> list[LayerFacts]:
-    """The layers of a network in order, with what each one costs for one picture.
+    """The layers of a network in order, with what each one costs for one image.
 
     Args:
         model: a functional or Sequential model of known input size, or a registered name.
@@ -69,7 +69,7 @@ def layer_table(model: keras.Model | str) -> list[LayerFacts]:
         CifarZooError: if the input size is unknown.
     """
     if isinstance(model, str):
-        model = skeleton(model)
+        model = abstract_model(model)
     if None in model.input_shape[1:]:
         raise CifarZooError(f"{model.name} takes {model.input_shape[1:]}: costs are counted for a known input_shape")
     rows = []
@@ -88,8 +88,8 @@ def layer_table(model: keras.Model | str) -> list[LayerFacts]:
 def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
     """Each kernel is used once at every place of the output: of any convolution, grouped or not, or dense layer."""
     total = 0
-    for part in (layer, *parts(layer)):
-        if any(inner.weights for inner in parts(part)):
+    for part in (layer, *sublayers(layer)):
+        if any(inner.weights for inner in sublayers(part)):
             continue  # these count for themselves
         if part is not layer:
             shape = part.compute_output_shape(part.get_build_config()["input_shape"])[1:] if part.weights else ()
@@ -99,9 +99,9 @@ def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
 
 
 def sandbox_flops(model: keras.Model) -> int:
-    """Operations for one picture by the formula of github.com/kaizouman/tensorsandbox, which its table quotes.
+    """Operations for one image by the formula of github.com/kaizouman/tensorsandbox, which its table quotes.
 
-    A multiplication and an addition count one each, as does a bias; a ReLU two; local response normalisation 36 for
+    A multiplication and an addition count one each, as does a bias; a ReLU two; local response normalization 36 for
     each value. Pooling, dropout and softmax count nothing. It is for the networks of that table: convolutions and dense
     layers with bias. There a ReLU followed every convolution, that to the class scores too.
     """

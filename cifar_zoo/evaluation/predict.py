@@ -1,4 +1,4 @@
-"""Naming what is in picture files."""
+"""Naming what is in image files."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_zoo.data.pictures import CLASSES, read_picture
+from cifar_zoo.data.cifar10 import CLASSES
+from cifar_zoo.data.images import read_image
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.evaluation.evaluate import as_probabilities, predict_pictures
+from cifar_zoo.evaluation.evaluate import as_probabilities, predict_images
 from cifar_zoo.registry import create_model
 
 
 def predict(
-    model: keras.Model | str, pictures: Sequence[str | Path], *, weights: str = "cifar10", top: int = 3
+    model: keras.Model | str, images: Sequence[str | Path], *, weights: str = "cifar10", top: int = 3
 ) -> list[dict[str, Any]]:
-    """The most probable classes of picture files.
+    """The most probable classes of image files.
 
     Args:
         model: a registered name, or a network with ten probabilities or logits.
-        pictures: paths; any size, mode and format that Pillow opens.
+        images: paths; any size, mode and format that Pillow opens.
         weights: for a name, which weights: "cifar10", a tag or a path.
         top: number of classes, from 1 to 10.
 
-    Returns: for each picture {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, best first.
+    Returns: for each image {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}, best first.
 
     Raises:
-        CifarZooError: if a picture cannot be read, or the network has no ten scores.
+        CifarZooError: if an image cannot be read, or the network has no ten scores.
     """
     if not 1 <= top <= len(CLASSES):
         raise CifarZooError(f"top must be from 1 to {len(CLASSES)}, not {top}")
-    if isinstance(pictures, (str, Path)) or not pictures:
-        raise CifarZooError(f"pictures must be a list of one path or more, not {pictures!r}")
-    read = np.stack([read_picture(path) for path in pictures])
+    if isinstance(images, (str, Path)) or not images:
+        raise CifarZooError(f"images must be a list of one path or more, not {images!r}")
+    read = np.stack([read_image(path) for path in images])
     if isinstance(model, str):
         model = create_model(model, weights=weights)
     if model.output_shape != (None, len(CLASSES)):
         raise CifarZooError(f"{model.name} gives {model.output_shape}, not the scores of ten classes")
     results = []
-    for path, scores in zip(pictures, as_probabilities(predict_pictures(model, read)), strict=True):
+    for path, scores in zip(images, as_probabilities(predict_images(model, read)), strict=True):
         best = np.argsort(-scores, kind="stable")[:top]
         classes = [{"class": CLASSES[i], "probability": round(float(scores[i]), 6)} for i in best]
         results.append({"path": str(path), "classes": classes})

@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from cifar_zoo.layers.tensorflow_cpu import on_tensorflow_cpu
+from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

@@ -1,4 +1,4 @@
-"""Affine maps of pictures, another one for each picture."""
+"""Affine maps of images, another one for each image."""
 
 import keras
 from keras import ops
@@ -7,23 +7,23 @@ INTERPOLATIONS = ("bilinear", "nearest")
 FILL_MODES = ("nearest", "constant")
 
 
-def warp(pictures, matrices, interpolation="bilinear", fill_mode="nearest", fill=0):
-    """Resample pictures: what is at `point` in the result comes from `matrix @ (point, 1)` of the picture.
+def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0):
+    """Resample images: what is at `point` in the result comes from `matrix @ (point, 1)` of the image.
 
-    A point is (row, column) in pixels; (0, 0) is the centre of the first pixel.
+    A point is (row, column) in pixels; (0, 0) is the center of the first pixel.
 
     Args:
-        pictures: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
+        images: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
         matrices: a tensor (batch, 2, 3).
         interpolation: "bilinear", or "nearest" for the value of the nearest pixel.
-        fill_mode: what surrounds a picture: "nearest", its border carried on, or "constant", the colour `fill`.
+        fill_mode: what surrounds an image: "nearest", its border carried on, or "constant", the color `fill`.
         fill: number, or one for each channel.
 
-    Returns: a tensor of the shape and dtype of `pictures`; integers are rounded.
+    Returns: a tensor of the shape and dtype of `images`; integers are rounded.
     """
-    pictures = ops.convert_to_tensor(pictures)
-    batch, (height, width, channels) = ops.shape(pictures)[0], pictures.shape[1:]
-    flat = ops.reshape(pictures, (-1, channels))
+    images = ops.convert_to_tensor(images)
+    batch, (height, width, channels) = ops.shape(images)[0], images.shape[1:]
+    flat = ops.reshape(images, (-1, channels))
     first = ops.arange(batch)[:, None, None] * (height * width)
 
     def pixels(row, column):
@@ -53,22 +53,22 @@ def warp(pictures, matrices, interpolation="bilinear", fill_mode="nearest", fill
     upper = between(pixels(top, left), pixels(top, left + 1), right)
     lower = between(pixels(top + 1, left), pixels(top + 1, left + 1), right)
     result = between(upper, lower, down)
-    if keras.backend.is_float_dtype(pictures.dtype):
-        return ops.cast(result, pictures.dtype)
-    return ops.cast(ops.round(result), pictures.dtype)
+    if keras.backend.is_float_dtype(images.dtype):
+        return ops.cast(result, images.dtype)
+    return ops.cast(ops.round(result), images.dtype)
 
 
-def about_centre(height, width, linear, shift=(0.0, 0.0)):
-    """The matrices (..., 2, 3) of maps about the centre of a picture.
+def about_center(height, width, linear, shift=(0.0, 0.0)):
+    """The matrices (..., 2, 3) of maps about the center of an image.
 
     Args:
-        height, width: of the picture.
+        height, width: of the image.
         linear: the four tensors ((a, b), (c, d)) of the linear maps, all of one shape (...).
         shift: rows and columns added to the point that it gives, two numbers or tensors (...).
     """
-    centre = ((height - 1) / 2, (width - 1) / 2)
+    center = ((height - 1) / 2, (width - 1) / 2)
     rows = [
-        ops.stack([a, b, middle + move - a * centre[0] - b * centre[1]], axis=-1)
-        for (a, b), middle, move in zip(linear, centre, shift, strict=True)
+        ops.stack([a, b, middle + move - a * center[0] - b * center[1]], axis=-1)
+        for (a, b), middle, move in zip(linear, center, shift, strict=True)
     ]
     return ops.stack(rows, axis=-2)

@@ -6,11 +6,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class AlternatingFlip(keras.layers.Layer):
-    """Mirror each picture at random in the first epoch and every other epoch from then on (arXiv:2404.00498).
+    """Mirror each image at random in the first epoch and every other epoch from then on (arXiv:2404.00498).
 
-    In any two epochs in a row a network so sees both sides of every picture. Which pictures are mirrored in the first
+    In any two epochs in a row a network so sees both sides of every image. Which images are mirrored in the first
     epoch is decided by their content, since nothing else tells them apart within a step: by the parity of a sum over
-    pixels that were selected at random. So this has to be the first layer of an augmentation, where a picture comes
+    pixels that were selected at random. So this has to be the first layer of an augmentation, where an image comes
     with the same pixels in every epoch. The epoch is counted by the calls in training.
 
     Args:
@@ -18,21 +18,21 @@ class AlternatingFlip(keras.layers.Layer):
         seed: integer or None. Seed of the selection, which is drawn once and kept with the weights.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of whole numbers, of any real dtype; only the batch may be
+        images: a tensor (batch, height, width, channels) of whole numbers, of any real dtype; only the batch may be
             unknown.
-        training: boolean. At inference pictures are passed on.
+        training: boolean. At inference images are passed on.
 
     Returns: a tensor of the same shape and dtype.
 
     Raises:
-        ValueError: for `steps_per_epoch` that is not a positive integer, or pictures of another rank.
+        ValueError: for `steps_per_epoch` that is not a positive integer, or images of another rank.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype="uint8")
+        >>> images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype="uint8")
         >>> flip = layers.AlternatingFlip(steps_per_epoch=1, seed=0)
-        >>> first, second = (np.asarray(flip(pictures, training=True)) for _ in range(2))
+        >>> first, second = (np.asarray(flip(images, training=True)) for _ in range(2))
         >>> bool((first == second[:, :, ::-1]).all())
         True
     """
@@ -61,15 +61,15 @@ class AlternatingFlip(keras.layers.Layer):
             name="steps",
         )
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return pictures
+            return images
         epoch = self.steps // self.steps_per_epoch
         self.steps.assign_add(1)
         # `selected` is 0 or 1: together with a pixel it gives the pixel's last bit, where it is selected.
-        bits = ops.bitwise_and(ops.cast(pictures, "int32"), self.selected)
+        bits = ops.bitwise_and(ops.cast(images, "int32"), self.selected)
         mirror = (ops.sum(bits, axis=(1, 2, 3), keepdims=True) + epoch) % 2 == 1
-        return ops.where(mirror, ops.flip(pictures, axis=2), pictures)
+        return ops.where(mirror, ops.flip(images, axis=2), images)
 
     def compute_output_shape(self, input_shape):
         return input_shape

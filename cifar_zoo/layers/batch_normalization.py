@@ -1,4 +1,4 @@
-"""Batch normalisation that is fast on TensorFlow and PyTorch too."""
+"""Batch normalization that is fast on TensorFlow and PyTorch too."""
 
 import math
 
@@ -7,7 +7,7 @@ import keras
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation over the last axis, in the fused kernels of TensorFlow (for training) and PyTorch.
+    """Keras' batch normalization over the last axis, in the fused kernels of TensorFlow (for training) and PyTorch.
 
     Keras computes it in several float32 operations, which on a CPU take half of the time of a small residual network.
     The result, the gradients and the moving statistics are the same, and so are the weights files.

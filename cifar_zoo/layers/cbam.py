@@ -8,7 +8,7 @@ from cifar_zoo.layers.spatial_attention import SpatialAttention
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class CBAM(keras.layers.Layer):
-    """Weigh the channels of each picture, then its places: `ChannelAttention`, `SpatialAttention` (Woo et al. 2018).
+    """Weigh the channels of each image, then its places: `ChannelAttention`, `SpatialAttention` (Woo et al. 2018).
 
     Args:
         ratio: positive integer. The hidden layer of the channel attention has `channels // ratio` units.

@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ChannelAttention(keras.layers.Layer):
-    """Weigh the channels of each picture by gates that see their means and their maxima (Woo et al. 2018).
+    """Weigh the channels of each image by gates that see their means and their maxima (Woo et al. 2018).
 
     Two dense layers, the same for the means and for the maxima: `inputs * sigmoid(mlp(mean) + mlp(max))`.
 

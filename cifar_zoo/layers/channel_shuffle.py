@@ -9,7 +9,7 @@ class ChannelShuffle(keras.layers.Layer):
     """Interleave groups of channels: the first of each group, then the second of each, and so on (Zhang et al. 2017).
 
     Args:
-        groups: number of groups of neighbouring channels; it must divide the channels.
+        groups: number of groups of neighboring channels; it must divide the channels.
 
     Call arguments:
         inputs: a tensor (batch, height, width, channels).
@@ -41,7 +41,7 @@ class ChannelShuffle(keras.layers.Layer):
 
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
-        # Only the batch may be unknown, so that no reshape can ever move a value to another picture.
+        # Only the batch may be unknown, so that no reshape can ever move a value to another image.
         x = ops.reshape(inputs, (-1, height, width, self.groups, channels // self.groups))
         return ops.reshape(ops.swapaxes(x, 3, 4), (-1, height, width, channels))
 

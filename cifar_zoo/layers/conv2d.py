@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from cifar_zoo.layers.tensorflow_cpu import on_tensorflow_cpu
+from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Conv2D(keras.layers.Conv2D):
     """Keras' convolution; in bfloat16 on TensorFlow's CPU the kernel's gradient is made of matrix products.
 
-    Where pictures have become small and channels many, TensorFlow's own takes up to seven times as long: together a
+    Where images have become small and channels many, TensorFlow's own takes up to seven times as long: together a
     fifth of the training step of a ResNet-18. On PyTorch Keras copies the inputs twice, into another order and back;
     here they stay as they are. The result, the gradients and the weights are the same.
 

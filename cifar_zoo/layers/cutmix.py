@@ -8,26 +8,26 @@ from cifar_zoo.layers.mixup import Mixup, symmetric_beta
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class CutMix(Mixup):
-    """Paste a box of another picture of the batch into each picture; at inference pass it on (Yun et al. 2019).
+    """Paste a box of another image of the batch into each image; at inference pass it on (Yun et al. 2019).
 
-    The box has the proportions of the picture and the area 1 - lambda, with lambda drawn from Beta(alpha, alpha). Its
-    centre is uniform over the picture, so that part of the box may lie outside; the share is that of the pixels that
-    are left. The other picture is the one before it in the batch, for the first one the last; see `mix_targets`.
+    The box has the proportions of the image and the area 1 - lambda, with lambda drawn from Beta(alpha, alpha). Its
+    center is uniform over the image, so that part of the box may lie outside; the share is that of the pixels that
+    are left. The other image is the one before it in the batch, for the first one the last; see `mix_targets`.
 
     Args:
         alpha: positive number; 1 for a uniform lambda.
-        per: "batch" to draw one box a batch, as in the paper, or "picture" to draw for each picture.
+        per: "batch" to draw one box a batch, as in the paper, or "image" to draw for each image.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype; height and width must be known.
+        images: a tensor (batch, height, width, channels) of any real dtype; height and width must be known.
         training: boolean.
 
-    Returns: the mixed pictures, of the same shape in the layer's compute dtype, and the share of each picture's own
+    Returns: the mixed images, of the same shape in the layer's compute dtype, and the share of each image's own
         target, float32 (batch,); ones at inference.
 
     Raises:
-        ValueError: for an alpha that is not positive, another `per`, or pictures of another rank.
+        ValueError: for an alpha that is not positive, another `per`, or images of another rank.
 
     Example:
         >>> import numpy as np
@@ -47,9 +47,9 @@ class CutMix(Mixup):
         return own, 1 - ops.mean(rows, axis=1) * ops.mean(columns, axis=1)
 
 
-def _span(centre, side, length):
-    """Which of `length` rows a box covers, as ones and zeros (count, length), by its centre and side in 0..1."""
+def _span(center, side, length):
+    """Which of `length` rows a box covers, as ones and zeros (count, length), by its center and side in 0..1."""
     size = ops.floor(side * length)
-    start = ops.floor(centre * length) - ops.floor(size / 2)
+    start = ops.floor(center * length) - ops.floor(size / 2)
     row = ops.arange(length, dtype="float32")
     return ops.cast((row >= start[:, None]) & (row < (start + size)[:, None]), "float32")

@@ -6,9 +6,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Cutout(keras.layers.Layer):
-    """Blank out a square at a place drawn for each picture; at inference pass it on.
+    """Blank out a square at a place drawn for each image; at inference pass it on.
 
-    The square's centre is uniform over the picture, so that part of the square may lie outside, as in the paper.
+    The square's center is uniform over the image, so that part of the square may lie outside, as in the paper.
 
     Args:
         size: side of the square in pixels.
@@ -16,19 +16,19 @@ class Cutout(keras.layers.Layer):
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
+        images: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
         training: boolean.
 
     Returns: a tensor of the same shape and dtype.
 
     Raises:
-        ValueError: for a size that is not a positive integer, or pictures of another rank.
+        ValueError: for a size that is not a positive integer, or images of another rank.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
-        >>> tuple(layers.Cutout(16, fill=(125, 123, 114))(pictures, training=True).shape)
+        >>> images = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.Cutout(16, fill=(125, 123, 114))(images, training=True).shape)
         (2, 32, 32, 3)
     """
 
@@ -42,15 +42,15 @@ class Cutout(keras.layers.Layer):
         self._generator = keras.random.SeedGenerator(seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return pictures
-        batch, (height, width) = ops.shape(pictures)[0], pictures.shape[1:3]
+            return images
+        batch, (height, width) = ops.shape(images)[0], images.shape[1:3]
         inside = self._span(batch, height)[:, :, None, None] & self._span(batch, width)[:, None, :, None]
-        return ops.where(inside, ops.cast(self.fill, pictures.dtype), pictures)
+        return ops.where(inside, ops.cast(self.fill, images.dtype), images)
 
     def _span(self, batch, length):
-        """Which of `length` rows the square of each picture covers: booleans (batch, length)."""
+        """Which of `length` rows the square of each image covers: booleans (batch, length)."""
         start = keras.random.randint((batch, 1), 0, length, seed=self._generator) - self.size // 2
         row = ops.arange(length)[None, :]
         return (row >= start) & (row < start + self.size)

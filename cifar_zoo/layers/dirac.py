@@ -1,4 +1,4 @@
-"""An initialiser that lets a convolution begin by passing its input on."""
+"""An initializer that lets a convolution begin by passing its input on."""
 
 import keras
 import numpy as np
@@ -25,10 +25,10 @@ class Dirac(keras.initializers.Initializer):
     Example:
         >>> import keras, numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
+        >>> images = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
         >>> conv = keras.layers.Conv2D(16, 3, padding="same", kernel_initializer=layers.Dirac())
-        >>> outputs = keras.ops.convert_to_numpy(conv(pictures))
-        >>> bool(np.allclose(outputs[..., :3], pictures, atol=1e-5))
+        >>> outputs = keras.ops.convert_to_numpy(conv(images))
+        >>> bool(np.allclose(outputs[..., :3], images, atol=1e-5))
         True
     """
 

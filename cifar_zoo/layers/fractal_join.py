@@ -8,9 +8,9 @@ from keras import ops
 class FractalJoin(keras.layers.Layer):
     """The mean of the paths that meet; in training, of those that drop-path leaves (Larsson et al. 2016).
 
-    Local drop-path drops each input of each picture with `drop_probability`; if all were dropped, one of them, drawn
+    Local drop-path drops each input of each image with `drop_probability`; if all were dropped, one of them, drawn
     uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for a
-    picture, and all joins are told of it.
+    image, and all joins are told of it.
 
     Args:
         drop_probability: number in [0, 1].
@@ -18,7 +18,7 @@ class FractalJoin(keras.layers.Layer):
 
     Call arguments:
         inputs: a list of tensors (batch, height, width, channels).
-        column: None, or integers (batch,). At c >= 0 only `inputs[c]` of that picture passes, or the mean of all if
+        column: None, or integers (batch,). At c >= 0 only `inputs[c]` of that image passes, or the mean of all if
             the join has no such input; at -1 drop-path is local.
         training: boolean. Outside training the result is the mean of all inputs.
 
@@ -60,7 +60,7 @@ class FractalJoin(keras.layers.Layer):
         return sum(share[i] * path for i, path in enumerate(inputs))
 
     def _survivors(self, inputs, batch):
-        """Which inputs of each picture local drop-path leaves: booleans (inputs, batch)."""
+        """Which inputs of each image local drop-path leaves: booleans (inputs, batch)."""
         draw = keras.random.uniform((inputs, batch), dtype="float32", seed=self._generator)
         # The largest draw always survives: if all were to be dropped, it is any of them with the same probability.
         return (draw >= self.drop_probability) | (draw == ops.max(draw, axis=0))
@@ -74,11 +74,11 @@ class FractalJoin(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class DrawColumn(keras.layers.Layer):
-    """Draw for each picture whether drop-path is global, and if so which column is left (Larsson et al. 2016).
+    """Draw for each image whether drop-path is global, and if so which column is left (Larsson et al. 2016).
 
     Args:
         columns: number of columns of the network.
-        probability: number in [0, 1], the share of the pictures for which drop-path is global.
+        probability: number in [0, 1], the share of the images for which drop-path is global.
         seed: integer or None. Seed of the draws.
 
     Call arguments:

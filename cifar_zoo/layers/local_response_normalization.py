@@ -1,4 +1,4 @@
-"""Local response normalisation of AlexNet."""
+"""Local response normalization of AlexNet."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divide each value by a power of the squares of its neighbours across channels (Krizhevsky et al. 2012, 3.3).
+    """Divide each value by a power of the squares of its neighbors across channels (Krizhevsky et al. 2012, 3.3).
 
     `y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta`, as
     `tf.nn.local_response_normalization` has it: the sum is not divided by the size of the window.

@@ -9,8 +9,8 @@ from keras import ops
 class PatchWhitening(keras.layers.Layer):
     """A convolution whose filters are the principal directions of small patches, at unit variance, and their negatives.
 
-    The kernel is not trained: `adapt` fits it to pictures, as in the preprocessing layers of Keras. Only the bias
-    learns. A network that begins with it has nothing to learn about how neighbouring pixels and colours go together
+    The kernel is not trained: `adapt` fits it to images, as in the preprocessing layers of Keras. Only the bias
+    learns. A network that begins with it has nothing to learn about how neighboring pixels and colors go together
     (Jordan 2024, arXiv:2404.00498, after Page 2019).
 
     It computes in float32 in any case, because the smallest differences between pixels become the largest here, and
@@ -32,10 +32,10 @@ class PatchWhitening(keras.layers.Layer):
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.random.default_rng(0).normal(size=(100, 32, 32, 3))
+        >>> images = np.random.default_rng(0).normal(size=(100, 32, 32, 3))
         >>> whitening = layers.PatchWhitening()
-        >>> whitening.adapt(pictures)
-        >>> tuple(whitening(pictures).shape)
+        >>> whitening.adapt(images)
+        >>> tuple(whitening(images).shape)
         (100, 31, 31, 24)
     """
 
@@ -66,7 +66,7 @@ class PatchWhitening(keras.layers.Layer):
         return bool(np.all(first == -second))
 
     def adapt(self, inputs):
-        """Fit the kernel to pictures (n, height, width, channels), as this layer sees them."""
+        """Fit the kernel to images (n, height, width, channels), as this layer sees them."""
         inputs = np.asarray(inputs)
         if not self.built:
             self.build(inputs.shape)
@@ -78,7 +78,7 @@ class PatchWhitening(keras.layers.Layer):
         size, (rows, columns) = self.size, inputs.shape[1:3]
         values = self.kernel.shape[-1] // 2
         products, count = np.zeros((values, values)), 0
-        for start in range(0, len(inputs), 500):  # not all at once: patches take more memory than their pictures
+        for start in range(0, len(inputs), 500):  # not all at once: patches take more memory than their images
             chunk = inputs[start : start + 500]
             seen = [
                 chunk[:, i : rows - size + 1 + i, j : columns - size + 1 + j] for i in range(size) for j in range(size)

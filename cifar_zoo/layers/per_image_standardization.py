@@ -1,4 +1,4 @@
-"""Standardisation of each picture by itself."""
+"""Standardization of each image by itself."""
 
 import keras
 from keras import ops
@@ -6,23 +6,23 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PerImageStandardization(keras.layers.Layer):
-    """Bring each picture to mean 0 and standard deviation 1 over all its pixels and channels.
+    """Bring each image to mean 0 and standard deviation 1 over all its pixels and channels.
 
-    The deviation is taken as at least 1 / sqrt(number of values), so that a picture of one colour becomes zeros.
+    The deviation is taken as at least 1 / sqrt(number of values), so that an image of one color becomes zeros.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        images: a tensor (batch, height, width, channels) of any real dtype.
 
     Returns: a tensor of the same shape in the layer's compute dtype.
 
     Raises:
-        ValueError: for pictures of another rank.
+        ValueError: for images of another rank.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> picture = np.array([0, 255], "uint8").reshape(1, 1, 2, 1)
-        >>> [round(float(x), 6) for x in layers.PerImageStandardization()(picture)[0, 0, :, 0]]
+        >>> image = np.array([0, 255], "uint8").reshape(1, 1, 2, 1)
+        >>> [round(float(x), 6) for x in layers.PerImageStandardization()(image)[0, 0, :, 0]]
         [-1.0, 1.0]
     """
 
@@ -30,8 +30,8 @@ class PerImageStandardization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, pictures):
-        x = ops.cast(pictures, "float32")
+    def call(self, images):
+        x = ops.cast(images, "float32")
         mean, variance = ops.moments(x, axes=(1, 2, 3), keepdims=True)
         floor = 1.0 / ops.cast(ops.prod(ops.shape(x)[1:]), "float32")
         return ops.cast((x - mean) * ops.rsqrt(ops.maximum(variance, floor)), self.compute_dtype)

@@ -1,78 +1,78 @@
-"""Pillow's operations on pictures, for many pictures at once: the same whole numbers, by arithmetic in float32.
+"""Pillow's operations on images, for many images at once: the same whole numbers, by arithmetic in float32.
 
-All take and give a float32 tensor of whole numbers 0..255 (pictures, height, width, channels) of 1 or 3 channels.
+All take and give a float32 tensor of whole numbers 0..255 (images, height, width, channels) of 1 or 3 channels.
 """
 
 from keras import ops
 
 
-def blend(degenerate, pictures, factor):
-    """`Image.blend`: from `degenerate` (factor 0) to the pictures (1) and beyond; `factor` is (pictures,)."""
+def blend(degenerate, images, factor):
+    """`Image.blend`: from `degenerate` (factor 0) to the images (1) and beyond; `factor` is (images,)."""
     factor = factor[:, None, None, None]
     # A tiny surplus, so that rounding errors take no whole number to the one below.
-    return ops.floor(ops.clip(degenerate + factor * (pictures - degenerate) + 5e-4, 0, 255))
+    return ops.floor(ops.clip(degenerate + factor * (images - degenerate) + 5e-4, 0, 255))
 
 
-def grey(pictures):
-    """The brightness (pictures, height, width, 1) that `convert("L")` gives."""
-    if pictures.shape[-1] == 1:
-        return pictures
-    red, green, blue = (pictures[..., i : i + 1] for i in range(3))
+def gray(images):
+    """The brightness (images, height, width, 1) that `convert("L")` gives."""
+    if images.shape[-1] == 1:
+        return images
+    red, green, blue = (images[..., i : i + 1] for i in range(3))
     return ops.floor((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536)  # all below 2 ** 24: exact
 
 
-def brightness(pictures, factor):
+def brightness(images, factor):
     """`ImageEnhance.Brightness`."""
-    return blend(0.0, pictures, factor)
+    return blend(0.0, images, factor)
 
 
-def color(pictures, factor):
+def color(images, factor):
     """`ImageEnhance.Color`."""
-    return blend(grey(pictures), pictures, factor)
+    return blend(gray(images), images, factor)
 
 
-def contrast(pictures, factor):
-    """`ImageEnhance.Contrast`: about the mean of the whole picture's brightness."""
-    mean = ops.mean(grey(pictures), axis=(1, 2), keepdims=True)
-    return blend(ops.floor(mean + 0.5), pictures, factor)
+def contrast(images, factor):
+    """`ImageEnhance.Contrast`: about the mean of the whole image's brightness."""
+    mean = ops.mean(gray(images), axis=(1, 2), keepdims=True)
+    return blend(ops.floor(mean + 0.5), images, factor)
 
 
-def sharpness(pictures, factor):
-    """`ImageEnhance.Sharpness`: about the picture smoothed by a 3x3 filter, which leaves the border as it is."""
-    height, width = pictures.shape[1:3]
-    rows = pictures[:, :-2] + pictures[:, 1:-1] + pictures[:, 2:]
+def sharpness(images, factor):
+    """`ImageEnhance.Sharpness`: about the image smoothed by a 3x3 filter, which leaves the border as it is."""
+    height, width = images.shape[1:3]
+    rows = images[:, :-2] + images[:, 1:-1] + images[:, 2:]
     box = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    smooth = ops.floor((2 * (box + 4 * pictures[:, 1:-1, 1:-1]) + 13) / 26)  # the middle weighs 5 of 13; rounded
+    smooth = ops.floor((2 * (box + 4 * images[:, 1:-1, 1:-1]) + 13) / 26)  # the middle weighs 5 of 13; rounded
     smooth = ops.pad(smooth, ((0, 0), (1, 1), (1, 1), (0, 0)))
     row, column = ops.arange(height)[:, None, None], ops.arange(width)[:, None]
     inside = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
-    return blend(ops.where(inside, smooth, pictures), pictures, factor)
+    return blend(ops.where(inside, smooth, images), images, factor)
 
 
-def posterize(pictures, dropped):
-    """`ImageOps.posterize`: the last `dropped` bits, integers (pictures,), become 0."""
+def posterize(images, dropped):
+    """`ImageOps.posterize`: the last `dropped` bits, integers (images,), become 0."""
     step = ops.cast(ops.left_shift(ops.ones_like(dropped), dropped), "float32")[:, None, None, None]
-    return ops.floor(pictures / step) * step
+    return ops.floor(images / step) * step
 
 
-def solarize(pictures, threshold):
-    """`ImageOps.solarize`: from `threshold` (pictures,) on, pixels are inverted."""
-    return ops.where(pictures < threshold[:, None, None, None], pictures, 255 - pictures)
+def solarize(images, threshold):
+    """`ImageOps.solarize`: from `threshold` (images,) on, pixels are inverted."""
+    return ops.where(images < threshold[:, None, None, None], images, 255 - images)
 
 
-def autocontrast(pictures):
+def autocontrast(images):
     """`ImageOps.autocontrast`: each channel is stretched to 0..255."""
-    low, high = ops.min(pictures, axis=(1, 2), keepdims=True), ops.max(pictures, axis=(1, 2), keepdims=True)
+    low, high = ops.min(images, axis=(1, 2), keepdims=True), ops.max(images, axis=(1, 2), keepdims=True)
     # Half of the last place over the quotient of whole numbers, so that no rounding error can take it below.
-    stretched = ops.floor((255 * (pictures - low) + 0.5) / ops.maximum(high - low, 1))
-    return ops.where(high > low, stretched, pictures)
+    stretched = ops.floor((255 * (images - low) + 0.5) / ops.maximum(high - low, 1))
+    return ops.where(high > low, stretched, images)
 
 
-def equalize(pictures):
+def equalize(images):
     """`ImageOps.equalize`: each channel's values are spread to a histogram as even as can be."""
-    height, width, channels = pictures.shape[1:]
+    height, width, channels = images.shape[1:]
     pixels = height * width
-    values = ops.reshape(ops.transpose(pictures, (0, 3, 1, 2)), (-1, pixels))
+    values = ops.reshape(ops.transpose(images, (0, 3, 1, 2)), (-1, pixels))
     # A histogram without scatter: how often each pair of hexadecimal digits comes up, as a product of matrices.
     high, low = ops.floor(values / 16), values % 16
     high, low = (ops.one_hot(ops.cast(digit, "int32"), 16, dtype="float32") for digit in (high, low))

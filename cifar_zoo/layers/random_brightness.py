@@ -1,4 +1,4 @@
-"""Random brightness, another one for each picture."""
+"""Random brightness, another one for each image."""
 
 import keras
 from keras import ops
@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomBrightness(keras.layers.Layer):
-    """Add a number drawn for each picture to all its pixels, as `tf.image.random_brightness`; at inference none.
+    """Add a number drawn for each image to all its pixels, as `tf.image.random_brightness`; at inference none.
 
     Args:
         max_delta: the number is uniform in [-max_delta, max_delta).
@@ -14,21 +14,21 @@ class RandomBrightness(keras.layers.Layer):
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        images: a tensor (batch, height, width, channels) of any real dtype.
         training: boolean.
 
     Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
     neither whole nor, without `value_range`, in the range of the pixels.
 
     Raises:
-        ValueError: for a negative `max_delta`, a `value_range` whose low is not below its high, or pictures of another
+        ValueError: for a negative `max_delta`, a `value_range` whose low is not below its high, or images of another
             rank.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.zeros((2, 24, 24, 3), "uint8")
-        >>> tuple(layers.RandomBrightness(63)(pictures, training=True).shape)
+        >>> images = np.zeros((2, 24, 24, 3), "uint8")
+        >>> tuple(layers.RandomBrightness(63)(images, training=True).shape)
         (2, 24, 24, 3)
     """
 
@@ -44,13 +44,13 @@ class RandomBrightness(keras.layers.Layer):
         self._generator = keras.random.SeedGenerator(seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, pictures, training=False):
-        pictures = ops.cast(pictures, self.compute_dtype)
+    def call(self, images, training=False):
+        images = ops.cast(images, self.compute_dtype)
         if not training:
-            return pictures
-        shape = (ops.shape(pictures)[0], 1, 1, 1)
+            return images
+        shape = (ops.shape(images)[0], 1, 1, 1)
         delta = keras.random.uniform(shape, -self.max_delta, self.max_delta, dtype="float32", seed=self._generator)
-        result = pictures + ops.cast(delta, pictures.dtype)
+        result = images + ops.cast(delta, images.dtype)
         return result if self.value_range is None else ops.clip(result, *self.value_range)
 
     def compute_output_shape(self, input_shape):

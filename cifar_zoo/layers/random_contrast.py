@@ -1,4 +1,4 @@
-"""Random contrast, another one for each picture."""
+"""Random contrast, another one for each image."""
 
 import keras
 from keras import ops
@@ -6,9 +6,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomContrast(keras.layers.Layer):
-    """Multiply each picture's distance from the mean of its channel by a number drawn for the picture.
+    """Multiply each image's distance from the mean of its channel by a number drawn for the image.
 
-    As `tf.image.random_contrast`; at inference the picture is passed on.
+    As `tf.image.random_contrast`; at inference the image is passed on.
 
     Args:
         lower, upper: the number is uniform in [lower, upper).
@@ -16,7 +16,7 @@ class RandomContrast(keras.layers.Layer):
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of any real dtype.
+        images: a tensor (batch, height, width, channels) of any real dtype.
         training: boolean.
 
     Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
@@ -24,13 +24,13 @@ class RandomContrast(keras.layers.Layer):
 
     Raises:
         ValueError: for a negative `lower`, an `upper` below it, a `value_range` whose low is not below its high, or
-            pictures of another rank.
+            images of another rank.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.zeros((2, 24, 24, 3), "uint8")
-        >>> tuple(layers.RandomContrast(0.2, 1.8)(pictures, training=True).shape)
+        >>> images = np.zeros((2, 24, 24, 3), "uint8")
+        >>> tuple(layers.RandomContrast(0.2, 1.8)(images, training=True).shape)
         (2, 24, 24, 3)
     """
 
@@ -47,18 +47,18 @@ class RandomContrast(keras.layers.Layer):
         self._generator = keras.random.SeedGenerator(seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, pictures, training=False):
-        pictures = ops.cast(pictures, self.compute_dtype)
+    def call(self, images, training=False):
+        images = ops.cast(images, self.compute_dtype)
         if not training:
-            return pictures
-        shape = (ops.shape(pictures)[0], 1, 1, 1)
+            return images
+        shape = (ops.shape(images)[0], 1, 1, 1)
         factor = keras.random.uniform(shape, self.lower, self.upper, dtype="float32", seed=self._generator)
-        x = ops.cast(pictures, "float32")
+        x = ops.cast(images, "float32")
         mean = ops.mean(x, axis=(1, 2), keepdims=True)
         result = mean + factor * (x - mean)
         if self.value_range is not None:
             result = ops.clip(result, *self.value_range)
-        return ops.cast(result, pictures.dtype)
+        return ops.cast(result, images.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,4 +1,4 @@
-"""Random crop, another one for each picture."""
+"""Random crop, another one for each image."""
 
 import keras
 from keras import ops
@@ -8,32 +8,32 @@ PADDING_MODES = ("reflect", "constant")
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomCrop(keras.layers.Layer):
-    """Pad, then cut out a window at a place drawn for each picture; at inference the central one, without padding.
+    """Pad, then cut out a window at a place drawn for each image; at inference the central one, without padding.
 
     (Keras' own `RandomCrop` draws one place for the whole batch.)
 
     Args:
-        height, width: size of the result, at most that of the picture.
+        height, width: size of the result, at most that of the image.
         padding: pixels added on each side.
-        padding_mode: what they are: "reflect", the picture mirrored at its border pixel, or "constant", `fill`.
+        padding_mode: what they are: "reflect", the image mirrored at its border pixel, or "constant", `fill`.
         fill: number, or one for each channel.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, rows, columns, channels) of any real dtype; only the batch may be unknown.
+        images: a tensor (batch, rows, columns, channels) of any real dtype; only the batch may be unknown.
         training: boolean.
 
     Returns: a tensor (batch, height, width, channels) of the same dtype.
 
     Raises:
         ValueError: for sizes that are not positive integers, a padding that is not an integer from 0, an unknown
-            padding mode, pictures of another rank, smaller than the window, or too small to be reflected so far.
+            padding mode, images of another rank, smaller than the window, or too small to be reflected so far.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
-        >>> tuple(layers.RandomCrop(24, 24, padding=4)(pictures, training=True).shape)
+        >>> images = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.RandomCrop(24, 24, padding=4)(images, training=True).shape)
         (2, 24, 24, 3)
     """
 
@@ -60,29 +60,29 @@ class RandomCrop(keras.layers.Layer):
         too_small = min(rows - self.height, columns - self.width) < 0
         if too_small or (self.padding_mode == "reflect" and self.padding >= min(rows, columns)):
             raise ValueError(
-                f"cannot cut {self.height}x{self.width} out of {rows}x{columns} pictures with padding={self.padding}"
+                f"cannot cut {self.height}x{self.width} out of {rows}x{columns} images with padding={self.padding}"
             )
 
-    def call(self, pictures, training=False):
-        rows, columns, channels = pictures.shape[1:]
+    def call(self, images, training=False):
+        rows, columns, channels = images.shape[1:]
         if not training:
             top, left = (rows - self.height) // 2, (columns - self.width) // 2
-            return pictures[:, top : top + self.height, left : left + self.width]
+            return images[:, top : top + self.height, left : left + self.width]
         if not self.padding and (rows, columns) == (self.height, self.width):
-            return pictures
-        batch = ops.shape(pictures)[0]
+            return images
+        batch = ops.shape(images)[0]
         row, no_row = self._window(batch, rows, self.height)
         column, no_column = self._window(batch, columns, self.width)
         # One gather over the flattened batch does padding and crop at once, on integers as they come.
         place = (ops.arange(batch)[:, None, None] * rows + row[:, :, None]) * columns + column[:, None, :]
-        result = ops.take(ops.reshape(pictures, (-1, channels)), place, axis=0)
+        result = ops.take(ops.reshape(images, (-1, channels)), place, axis=0)
         if self.padding_mode == "reflect":
             return result
         outside = no_row[:, :, None, None] | no_column[:, None, :, None]
         return ops.where(outside, ops.cast(self.fill, result.dtype), result)
 
     def _window(self, batch, size, length):
-        """For each picture, which of `size` rows are seen, (batch, length), and where the window is outside of them."""
+        """For each image, which of `size` rows are seen, (batch, length), and where the window is outside of them."""
         slack = size + 2 * self.padding - length
         start = keras.random.randint((batch, 1), 0, slack + 1, seed=self._generator) - self.padding
         wanted = start + ops.arange(length)

@@ -8,9 +8,9 @@ from cifar_zoo.layers.batch_normalization import BatchNormalization
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SelectiveKernel(keras.layers.Layer):
-    """Mix branches with different kernels, for each picture and channel by weights that sum to 1 (Li et al. 2019).
+    """Mix branches with different kernels, for each image and channel by weights that sum to 1 (Li et al. 2019).
 
-    The means of the summed branches pass a dense layer, batch normalisation and ReLU; a second dense layer and a
+    The means of the summed branches pass a dense layer, batch normalization and ReLU; a second dense layer and a
     softmax across the branches give the weights. The branches themselves are the caller's convolutions.
 
     Args:
@@ -19,7 +19,7 @@ class SelectiveKernel(keras.layers.Layer):
 
     Call arguments:
         inputs: a list of two or more tensors (batch, height, width, channels).
-        training: boolean. Whether batch normalisation uses the statistics of the batch.
+        training: boolean. Whether batch normalization uses the statistics of the batch.
 
     Returns: a tensor of the same shape and dtype as each input.
 

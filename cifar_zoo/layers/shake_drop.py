@@ -1,4 +1,4 @@
-"""ShakeDrop regularisation (Yamada et al. 2018, arXiv:1802.02375)."""
+"""ShakeDrop regularization (Yamada et al. 2018, arXiv:1802.02375)."""
 
 import keras
 from keras import ops
@@ -6,9 +6,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ShakeDrop(keras.layers.Layer):
-    """Scale a residual branch, for some pictures at random, by alpha forward and by beta back (Yamada et al. 2018).
+    """Scale a residual branch, for some images at random, by alpha forward and by beta back (Yamada et al. 2018).
 
-    A gate b, 1 with `keep_probability`, decides for each picture whether the branch passes as it is. The factor is
+    A gate b, 1 with `keep_probability`, decides for each image whether the branch passes as it is. The factor is
     `b + alpha - b * alpha` on the way forward and `b + beta - b * beta` on the way back: 1 where b is 1, else alpha
     and beta. At inference it is the mean of the forward factor, for alpha in (-1, 1) the keep probability.
 

@@ -1,4 +1,4 @@
-"""Shake-shake regularisation (Gastaldi 2017, arXiv:1705.07485)."""
+"""Shake-shake regularization (Gastaldi 2017, arXiv:1705.07485)."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras import ops
 class ShakeShake(keras.layers.Layer):
     """Mix two branches at random: by alpha on the way forward, by beta on the way back (Gastaldi 2017).
 
-    Both are uniform in [0, 1) and drawn for each picture, independently of one another ("Shake-Shake-Image").
+    Both are uniform in [0, 1) and drawn for each image, independently of one another ("Shake-Shake-Image").
 
     Args:
         seed: integer or None. Seed of the draws.

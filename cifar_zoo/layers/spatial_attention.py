@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SpatialAttention(keras.layers.Layer):
-    """Weigh the places of each picture by gates that see the mean and the maximum of the channels (Woo et al. 2018).
+    """Weigh the places of each image by gates that see the mean and the maximum of the channels (Woo et al. 2018).
 
     `inputs * sigmoid(convolution([mean, max]))`, with the mean and the maximum over the channels as two channels.
 

@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SqueezeExcite(keras.layers.Layer):
-    """Weigh the channels of each picture by gates that see the means of all channels (Hu et al. 2017).
+    """Weigh the channels of each image by gates that see the means of all channels (Hu et al. 2017).
 
     `inputs * gate_activation(W2 activation(W1 mean + b1) + b2)`, with the mean over height and width.
 

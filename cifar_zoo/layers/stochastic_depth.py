@@ -37,7 +37,7 @@ class StochasticDepth(keras.layers.Layer):
 
     Args:
         keep_probability: number in [0, 1]; in the paper it falls from block to block, see `linear_decay`.
-        per: "picture" to draw for each picture, or "batch" to draw once a batch, as in the paper.
+        per: "image" to draw for each image, or "batch" to draw once a batch, as in the paper.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
@@ -57,12 +57,12 @@ class StochasticDepth(keras.layers.Layer):
         0.75
     """
 
-    def __init__(self, keep_probability=0.5, per="picture", seed=None, **kwargs):
+    def __init__(self, keep_probability=0.5, per="image", seed=None, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= keep_probability <= 1:
             raise ValueError(f"keep_probability must be in [0, 1], not {keep_probability}")
-        if per not in ("picture", "batch"):
-            raise ValueError(f'per must be "picture" or "batch", not {per!r}')
+        if per not in ("image", "batch"):
+            raise ValueError(f'per must be "image" or "batch", not {per!r}')
         self.keep_probability = keep_probability
         self.per = per
         self.seed = seed
@@ -72,7 +72,7 @@ class StochasticDepth(keras.layers.Layer):
     def call(self, inputs, training=False):
         if not training:
             return inputs * self.keep_probability
-        draws = ops.shape(inputs)[0] if self.per == "picture" else 1
+        draws = ops.shape(inputs)[0] if self.per == "image" else 1
         keep = keras.random.uniform((draws, 1, 1, 1), dtype="float32", seed=self._generator) < self.keep_probability
         return inputs * ops.cast(keep, inputs.dtype)
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from cifar_zoo.layers import pillow_operations as pillow
-from cifar_zoo.layers.affine import about_centre, warp
+from cifar_zoo.layers.affine import about_center, warp
 
 OPERATIONS = (
     "identity",
@@ -30,36 +30,36 @@ LEVELS = 31
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class TrivialAugmentWide(keras.layers.Layer):
-    """One operation a picture, drawn at random like its strength: TrivialAugment, wide space (arXiv:2103.10158).
+    """One operation an image, drawn at random like its strength: TrivialAugment, wide space (arXiv:2103.10158).
 
     The operations are Pillow's, on whole numbers and without interpolation: identity; shear by up to 0.99 and
-    translation by up to 32 pixels along either axis; rotation by up to 135 degrees; brightness, colour, contrast and
+    translation by up to 32 pixels along either axis; rotation by up to 135 degrees; brightness, color, contrast and
     sharpness, by factors from 0.01 to 1.99; 8 to 2 bits a value; inversion of values from 255 down to 0 on;
-    autocontrast; equalisation. Each operation is equally probable for each picture, and so are the 31 strengths and,
+    autocontrast; equalization. Each operation is equally probable for each image, and so are the 31 strengths and,
     where there are two, the directions.
 
-    A batch costs about one operation a picture: in each batch every operation gets its equal share of the pictures, up
+    A batch costs about one operation an image: in each batch every operation gets its equal share of the images, up
     to rounding, and is computed for these alone.
 
     Args:
-        fill: number, or one for each channel: what comes in from outside of the picture.
+        fill: number, or one for each channel: what comes in from outside of the image.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
-        pictures: a tensor (batch, height, width, channels) of pixels 0..255 of any real dtype, with 1 or 3 channels;
+        images: a tensor (batch, height, width, channels) of pixels 0..255 of any real dtype, with 1 or 3 channels;
             only the batch may be unknown.
-        training: boolean. At inference pictures are passed on.
+        training: boolean. At inference images are passed on.
 
     Returns: a tensor of the same shape and dtype; in training it holds whole numbers, floats having been rounded first.
 
     Raises:
-        ValueError: for pictures of another rank or number of channels, or of fewer than 3x3 pixels.
+        ValueError: for images of another rank or number of channels, or of fewer than 3x3 pixels.
 
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> pictures = np.zeros((2, 32, 32, 3), "uint8")
-        >>> tuple(layers.TrivialAugmentWide(seed=0)(pictures, training=True).shape)
+        >>> images = np.zeros((2, 32, 32, 3), "uint8")
+        >>> tuple(layers.TrivialAugmentWide(seed=0)(images, training=True).shape)
         (2, 32, 32, 3)
     """
 
@@ -73,28 +73,26 @@ class TrivialAugmentWide(keras.layers.Layer):
     def build(self, input_shape):
         height, width, channels = input_shape[1:]
         if channels not in (1, 3) or min(height, width) < 3:
-            raise ValueError(
-                f"pictures must be 3x3 or more, with 1 or 3 channels, not {height}x{width} with {channels}"
-            )
+            raise ValueError(f"images must be 3x3 or more, with 1 or 3 channels, not {height}x{width} with {channels}")
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return pictures
-        shape = tuple(pictures.shape[1:])
-        chosen, row = self._groups(ops.shape(pictures)[0])
-        pixels = ops.clip(ops.round(ops.cast(ops.take(pictures, chosen, axis=0), "float32")), 0, 255)
+            return images
+        shape = tuple(images.shape[1:])
+        chosen, row = self._groups(ops.shape(images)[0])
+        pixels = ops.clip(ops.round(ops.cast(ops.take(images, chosen, axis=0), "float32")), 0, 255)
         level = keras.random.randint(ops.shape(chosen), 0, LEVELS, seed=self._generator)
         sign = 2 * keras.random.randint(ops.shape(chosen), 0, 2, seed=self._generator) - 1
         done = ops.reshape(operate(pixels, level, sign, self.fill), (-1, *shape))
-        return ops.cast(ops.take(done, row, axis=0), pictures.dtype)
+        return ops.cast(ops.take(done, row, axis=0), images.dtype)
 
     def _groups(self, batch):
         """Share a batch out among the operations, by systematic sampling.
 
-        Returns: for each operation the numbers of its pictures, (operations, size of a group), and for each picture its
-        place in that table, (batch,), counted along the rows. A group may hold one picture more than it needs.
+        Returns: for each operation the numbers of its images, (operations, size of a group), and for each image its
+        place in that table, (batch,), counted along the rows. A group may hold one image more than it needs.
         """
-        # Picture and start are uniform, so `14 * slot + start` is uniform over the whole numbers below `14 * batch`,
+        # Image and start are uniform, so `14 * slot + start` is uniform over the whole numbers below `14 * batch`,
         # and each operation has the same `batch` of them.
         slot = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=self._generator))
         start = keras.random.randint((1,), 0, COUNT, seed=self._generator)
@@ -112,13 +110,13 @@ class TrivialAugmentWide(keras.layers.Layer):
 
 
 def operate(pixels, level, sign, fill):
-    """All operations, each on its own pictures, which are as many for each.
+    """All operations, each on its own images, which are as many for each.
 
     Args:
-        pixels: a float32 tensor (operations, pictures, height, width, channels) of whole numbers 0..255.
-        level: integers 0..30 (operations, pictures), the strengths.
-        sign: integers -1 or 1 (operations, pictures), the directions.
-        fill: what comes in from outside of the picture.
+        pixels: a float32 tensor (operations, images, height, width, channels) of whole numbers 0..255.
+        level: integers 0..30 (operations, images), the strengths.
+        sign: integers -1 or 1 (operations, images), the directions.
+        fill: what comes in from outside of the image.
 
     Returns: a tensor like `pixels`.
     """
@@ -146,13 +144,13 @@ def move(pixels, level, sign, fill):
     straight = ((one, zero), (zero, one))
     # Shears keep the upper left corner where it is.
     maps = [
-        about_centre(height, width, ((one, zero), (shear[0], one)), (zero, shear[0] * height / 2)),
-        about_centre(height, width, ((one, shear[1]), (zero, one)), (shear[1] * width / 2, zero)),
-        about_centre(height, width, straight, (zero, shift[2])),
-        about_centre(height, width, straight, (shift[3], zero)),
-        about_centre(height, width, ((cos, sin), (-sin, cos))),
+        about_center(height, width, ((one, zero), (shear[0], one)), (zero, shear[0] * height / 2)),
+        about_center(height, width, ((one, shear[1]), (zero, one)), (shear[1] * width / 2, zero)),
+        about_center(height, width, straight, (zero, shift[2])),
+        about_center(height, width, straight, (shift[3], zero)),
+        about_center(height, width, ((cos, sin), (-sin, cos))),
     ]
-    pictures = ops.reshape(pixels, (-1, height, width, channels))
+    images = ops.reshape(pixels, (-1, height, width, channels))
     matrices = ops.reshape(ops.stack(maps), (-1, 2, 3))
-    moved = warp(pictures, matrices, "nearest", "constant", fill)
+    moved = warp(images, matrices, "nearest", "constant", fill)
     return ops.reshape(moved, (len(maps), -1, height, width, channels))

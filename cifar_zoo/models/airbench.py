@@ -7,8 +7,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
-from cifar_zoo.registry import Options, register
+from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.registry import Options, register_model
 
 PAPER = "arXiv:2404.00498"
 
@@ -61,13 +61,13 @@ def head(x, classes: int):
     return layers.Rescaling(1 / 9, dtype="float32", name="scale")(x)
 
 
-@register(paper=PAPER, params=1_973_944, trainable=1_971_352)
+@register_model(paper=PAPER, params=1_973_944, trainable=1_971_352)
 def airbench94(**options: Unpack[Options]) -> keras.Model:
     """Six convolutions of 64 to 256 channels behind a whitening one: the quickest way to 94 %."""
     return assemble(trunk((64, 256, 256), deep=False), "airbench94", head=head, **options)
 
 
-@register(paper=PAPER, params=12_724_664, trainable=12_717_464)
+@register_model(paper=PAPER, params=12_724_664, trainable=12_717_464)
 def airbench96(**options: Unpack[Options]) -> keras.Model:
     """Nine convolutions of 128 to 512 channels behind a whitening one, with shortcuts: airbench94 for 96 %."""
     return assemble(trunk((128, 512, 512), deep=True), "airbench96", head=head, **options)

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012) in the form of two later sources, for 32x32 pictures."""
+"""AlexNet (Krizhevsky et al. 2012) in the form of two later sources, for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
-from cifar_zoo.registry import ALEXNET_NOTES, CNN_MODELS, Options, Row, register
+from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.registry import ALEXNET_NOTES, CNN_MODELS, Options, PublishedRow, register_model
 
 PAPER = "Krizhevsky et al. 2012"
 
@@ -46,7 +46,7 @@ def small_kernel_head(x, classes: int):
 
 
 def trunk(widths: tuple[int, ...], activation: str = "relu", initializer: str = "he_normal"):
-    """The paper's kernels: 11x11 at stride 4, 5x5, and three of 3x3; normalisation and pooling behind the first two."""
+    """The paper's kernels: 11x11 at stride 4, 5x5, and three of 3x3; normalization and pooling behind the first two."""
 
     def conv(x, size: int, number: int, strides: int = 1):
         return zoo_layers.Conv2D(
@@ -74,36 +74,36 @@ def trunk(widths: tuple[int, ...], activation: str = "relu", initializer: str = 
     return apply
 
 
-@register(paper=PAPER, params=9_639_178, trainable=9_638_474, rows=(Row(CNN_MODELS, "AlexNet", 78.44),))
+@register_model(paper=PAPER, params=9_639_178, trainable=9_638_474, rows=(PublishedRow(CNN_MODELS, "AlexNet", 78.44),))
 def alexnet(**options: Unpack[Options]) -> keras.Model:
-    """AlexNet with 3x3 kernels only, batch norm for the local response normalisation, and dense layers of 2048.
+    """AlexNet with 3x3 kernels only, batch norm for the local response normalization, and dense layers of 2048.
 
     The table's row mixes two networks: its parameters are those of this one, its accuracy was that of a network with
     an 11x11 stem and dense layers of 4096.
-    Pictures are standardised per channel, not divided by 255; batch norm has momentum 0.9, not 0.99.
+    Images are standardized per channel, not divided by 255; batch norm has momentum 0.9, not 0.99.
     """
     return assemble(small_kernel_trunk, "alexnet", head=small_kernel_head, **options)
 
 
-@register(paper=PAPER, params=23_865_646, rows=(Row(ALEXNET_NOTES, "original-AlexNet"),))
+@register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "original-AlexNet"),))
 def original_alexnet(**options: Unpack[Options]) -> keras.Model:
-    """AlexNet with the paper's kernels, local response normalisation and dense layers of 4096; no third pooling.
+    """AlexNet with the paper's kernels, local response normalization and dense layers of 4096; no third pooling.
 
-    On a 32x32 picture the third pooling would leave one pixel; without it the dense layers see a map of 2x2.
+    On a 32x32 image the third pooling would leave one pixel; without it the dense layers see a map of 2x2.
     """
     x = trunk((100, 100, 384, 384, 256))
     return assemble(x, "original_alexnet", head=dense_head((4096, 4096), dropout=0.5), **options)
 
 
-@register(paper=PAPER, params=23_865_646, rows=(Row(ALEXNET_NOTES, "tanh-AlexNet"),))
+@register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "tanh-AlexNet"),))
 def tanh_alexnet(**options: Unpack[Options]) -> keras.Model:
-    """original_alexnet with tanh for ReLU, and kernels initialised after Glorot and Bengio 2010 to go with it."""
+    """original_alexnet with tanh for ReLU, and kernels initialized after Glorot and Bengio 2010 to go with it."""
     tanh = {"activation": "tanh", "initializer": "glorot_uniform"}
     x = trunk((100, 100, 384, 384, 256), **tanh)
     return assemble(x, "tanh_alexnet", head=dense_head((4096, 4096), dropout=0.5, **tanh), **options)
 
 
-@register(paper=PAPER, params=2_939_146, rows=(Row(ALEXNET_NOTES, "small-AlexNet"),))
+@register_model(paper=PAPER, params=2_939_146, rows=(PublishedRow(ALEXNET_NOTES, "small-AlexNet"),))
 def small_alexnet(**options: Unpack[Options]) -> keras.Model:
     """original_alexnet with 64 and 192 channels in the first convolutions, dense layers of 384 and 192, no dropout."""
     x = trunk((64, 192, 384, 256, 256))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Unpack
 
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 PAPER = "arXiv:1608.06993"
 
@@ -46,7 +46,9 @@ def trunk(units: tuple[int, ...], growth: int):
     return apply
 
 
-@register(paper=PAPER, params=3_314_218, trainable=3_262_474, rows=(Row(CNN_MODELS, "DenseNet100", 95.57),))
+@register_model(
+    paper=PAPER, params=3_314_218, trainable=3_262_474, rows=(PublishedRow(CNN_MODELS, "DenseNet100", 95.57),)
+)
 def densenet100(**options: Unpack[Options]) -> keras.Model:
     """DenseNet-BC of three blocks of 16 layers, growth rate 24.
 
@@ -56,7 +58,9 @@ def densenet100(**options: Unpack[Options]) -> keras.Model:
     return assemble(trunk((16, 16, 16), 24), "densenet100", **options)
 
 
-@register(paper=PAPER, params=7_936_202, trainable=7_842_826, rows=(Row(CNN_MODELS, "DenseNet121", 94.91),))
+@register_model(
+    paper=PAPER, params=7_936_202, trainable=7_842_826, rows=(PublishedRow(CNN_MODELS, "DenseNet121", 94.91),)
+)
 def densenet121(**options: Unpack[Options]) -> keras.Model:
     """DenseNet-121: blocks of 6, 12, 24 and 16 layers, growth rate 32, stem for 32x32.
 

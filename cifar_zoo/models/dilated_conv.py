@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def conv(x, filters: int, size: int, dilation: int, name: str):
@@ -40,8 +40,11 @@ def trunk(x):
     return stage(x, 1)
 
 
-@register(
-    paper="arXiv:1702.08502", params=2_017_514, trainable=2_014_538, rows=(Row(CNN_MODELS, "DilatedConv", 93.22),)
+@register_model(
+    paper="arXiv:1702.08502",
+    params=2_017_514,
+    trainable=2_014_538,
+    rows=(PublishedRow(CNN_MODELS, "DilatedConv", 93.22),),
 )
 def dilated_conv(**options: Unpack[Options]) -> keras.Model:
     """Five residual blocks of 16 to 256 channels whose dilated convolutions widen the view, and no down-sampling."""

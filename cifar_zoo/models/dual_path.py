@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 PAPER = "arXiv:1707.01629"
 
@@ -57,13 +57,17 @@ def mean_max_head(x, classes: int):
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
 
-@register(paper=PAPER, params=21_050_538, trainable=20_990_602, rows=(Row(CNN_MODELS, "DualPathNet50", 95.44),))
+@register_model(
+    paper=PAPER, params=21_050_538, trainable=20_990_602, rows=(PublishedRow(CNN_MODELS, "DualPathNet50", 95.44),)
+)
 def dual_path_net50(**options: Unpack[Options]) -> keras.Model:
     """A dual path network of 3-4-6-3 units, which is not in the paper; stem for 32x32."""
     return assemble(trunk((3, 4, 6, 3), (16, 32, 64, 128)), "dual_path_net50", head=mean_max_head, **options)
 
 
-@register(paper=PAPER, params=34_380_578, trainable=34_262_882, rows=(Row(CNN_MODELS, "DualPathNet92", 95.78),))
+@register_model(
+    paper=PAPER, params=34_380_578, trainable=34_262_882, rows=(PublishedRow(CNN_MODELS, "DualPathNet92", 95.78),)
+)
 def dual_path_net92(**options: Unpack[Options]) -> keras.Model:
     """DPN-92: 3-4-20-3 units, stem for 32x32."""
     return assemble(trunk((3, 4, 20, 3), (16, 32, 24, 128)), "dual_path_net92", head=mean_max_head, **options)

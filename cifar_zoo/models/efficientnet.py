@@ -7,10 +7,10 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, pooled_head, stage
+from cifar_zoo.models.build import assemble, pooled_head, stage
 from cifar_zoo.models.mobilenet_v3 import batch_norm
 from cifar_zoo.models.preact_resnet import bn_act
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 STAGES = (  # width, kernel, expansion, blocks, stride
     (16, 3, 1, 1, 1),
@@ -25,7 +25,7 @@ COUNT = sum(blocks for _, _, _, blocks, _ in STAGES)
 
 
 def fan_out():
-    """The paper's initialiser: normal, of variance 2 / fan-out."""
+    """The paper's initializer: normal, of variance 2 / fan-out."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
@@ -73,11 +73,11 @@ def trunk(x):
     return stage(bn_act(conv(x, 1280, 1, "final"), "final", "swish"), number)
 
 
-@register(
+@register_model(
     paper="arXiv:1905.11946",
     params=4_062_374,
     trainable=4_020_358,
-    rows=(Row(CNN_MODELS, "EfficientNetB0"),),
+    rows=(PublishedRow(CNN_MODELS, "EfficientNetB0"),),
 )
 def efficientnet_b0(**options: Unpack[Options]) -> keras.Model:
     """EfficientNet-B0 with the blocks of the paper and strides for 32x32.

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -49,16 +49,16 @@ def head(x, classes: int):
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
 
-@register(
+@register_model(
     paper="arXiv:1605.07648",
     params=33_755_530,
     trainable=33_734_922,
-    rows=(Row(CNN_MODELS, "FractalNet", 94.32),),
+    rows=(PublishedRow(CNN_MODELS, "FractalNet", 94.32),),
 )
 def fractalnet(**options: Unpack[Options]) -> keras.Model:
     """FractalNet of five blocks and three columns, 64 to 512 channels, with drop-path.
 
-    As in the paper, a join is the mean of all paths that meet there, and drop-path leaves half of the pictures a single
+    As in the paper, a join is the mean of all paths that meet there, and drop-path leaves half of the images a single
     column. The original program joined three paths two by two, so that the shallow one counted twice, had no drop-path,
     and did not flatten the last map. The paper's dropout between the blocks is left out here, too.
     """

@@ -1,4 +1,4 @@
-"""Inception-v1 (Szegedy et al. 2014) and Inception-v2 (Ioffe and Szegedy 2015), narrowed for 32x32 pictures.
+"""Inception-v1 (Szegedy et al. 2014) and Inception-v2 (Ioffe and Szegedy 2015), narrowed for 32x32 images.
 
 All Inception networks are written as tables. A stage is a tuple of blocks, a block is a tuple of branches side by
 side, and a branch is a tuple of steps one after the other. A step is one of
@@ -20,8 +20,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, pooled_head, stage
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.models.build import assemble, pooled_head, stage
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def conv_bn_relu(x, filters: int, size: int | tuple[int, int], name: str, *, strides: int = 1, padding: str = "same"):
@@ -123,7 +123,9 @@ V2 = (
 )
 
 
-@register(paper="arXiv:1409.4842", params=374_222, trainable=370_694, rows=(Row(CNN_MODELS, "InceptionV1", 93.02),))
+@register_model(
+    paper="arXiv:1409.4842", params=374_222, trainable=370_694, rows=(PublishedRow(CNN_MODELS, "InceptionV1", 93.02),)
+)
 def inception_v1(**options: Unpack[Options]) -> keras.Model:
     """Inception-v1 (GoogLeNet) of about a quarter of the paper's width, nine blocks in three stages.
 
@@ -133,7 +135,9 @@ def inception_v1(**options: Unpack[Options]) -> keras.Model:
     return assemble(trunk(V1, padding="same"), "inception_v1", head=head, **options)
 
 
-@register(paper="arXiv:1502.03167", params=647_074, trainable=642_162, rows=(Row(CNN_MODELS, "InceptionV2", 93.40),))
+@register_model(
+    paper="arXiv:1502.03167", params=647_074, trainable=642_162, rows=(PublishedRow(CNN_MODELS, "InceptionV2", 93.40),)
+)
 def inception_v2(**options: Unpack[Options]) -> keras.Model:
     """Inception-v2 (Inception with batch norm) of about a quarter of the paper's width, ten blocks in three stages.
 

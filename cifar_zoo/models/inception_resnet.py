@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 pictures."""
+"""Inception-ResNet-v2 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, pooled_head, stage
+from cifar_zoo.models.build import assemble, pooled_head, stage
 from cifar_zoo.models.inception import conv_bn_relu, inception
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 A = (
     ((1, 8),),
@@ -60,11 +60,11 @@ def trunk(x):
     return x
 
 
-@register(
+@register_model(
     paper="arXiv:1602.07261",
     params=1_909_846,
     trainable=1_889_790,
-    rows=(Row(CNN_MODELS, "Inception-ResNet-V2", 93.97),),
+    rows=(PublishedRow(CNN_MODELS, "Inception-ResNet-V2", 93.97),),
 )
 def inception_resnet_v2(**options: Unpack[Options]) -> keras.Model:
     """Inception-ResNet-v2 of a quarter of the paper's width: 5 blocks A, 10 B and 5 C, behind a 3x3 stem at full size.

@@ -1,4 +1,4 @@
-"""Inception-v3 (Szegedy et al. 2015) with factorised convolutions, narrowed for 32x32 pictures."""
+"""Inception-v3 (Szegedy et al. 2015) with factorized convolutions, narrowed for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import functools
 from typing import Unpack
 
 from cifar_zoo.lazy import keras
-from cifar_zoo.models.assemble import assemble, pooled_head
+from cifar_zoo.models.build import assemble, pooled_head
 from cifar_zoo.models.inception import trunk, v2_block
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 ROW, COLUMN = (1, 3), (3, 1)
 
 
-def factorised(width: int) -> tuple:
+def factorized(width: int) -> tuple:
     """1x3 and 3x1 convolutions in turn; `width` is that of the steps before the last of a branch."""
     short = (1, width), (ROW, width), (COLUMN, 48)
     long = (1, width), (ROW, width), (COLUMN, width), (ROW, width), (COLUMN, 48)
@@ -34,10 +34,10 @@ STAGES = (
     ),
     (
         (((1, 48), (3, 96, 2)), ((1, 16), (3, 24), (3, 24, 2)), ("max/2",)),
-        factorised(32),
-        factorised(40),
-        factorised(40),
-        factorised(48),
+        factorized(32),
+        factorized(40),
+        factorized(40),
+        factorized(48),
     ),
     (
         (((1, 48), (3, 80, 2)), ((1, 48), (3, 48), (3, 48, 2)), ("max/2",)),
@@ -47,8 +47,11 @@ STAGES = (
 )
 
 
-@register(
-    paper="arXiv:1512.00567", params=1_171_142, trainable=1_162_670, rows=(Row(CNN_MODELS, "InceptionV3", 94.20),)
+@register_model(
+    paper="arXiv:1512.00567",
+    params=1_171_142,
+    trainable=1_162_670,
+    rows=(PublishedRow(CNN_MODELS, "InceptionV3", 94.20),),
 )
 def inception_v3(**options: Unpack[Options]) -> keras.Model:
     """Inception-v3 of a quarter of the paper's width, eleven blocks in three stages.

@@ -1,4 +1,4 @@
-"""Inception-v4 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 pictures."""
+"""Inception-v4 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import functools
 from typing import Unpack
 
 from cifar_zoo.lazy import keras
-from cifar_zoo.models.assemble import assemble, pooled_head
+from cifar_zoo.models.build import assemble, pooled_head
 from cifar_zoo.models.inception import trunk
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 A = (
     ((1, 24),),
@@ -41,8 +41,11 @@ C = (
 STAGES = ((A,) * 4, (REDUCTION_A, *(B,) * 7), (REDUCTION_B, *(C,) * 3))
 
 
-@register(
-    paper="arXiv:1602.07261", params=2_567_882, trainable=2_552_458, rows=(Row(CNN_MODELS, "InceptionV4", 94.55),)
+@register_model(
+    paper="arXiv:1602.07261",
+    params=2_567_882,
+    trainable=2_552_458,
+    rows=(PublishedRow(CNN_MODELS, "InceptionV4", 94.55),),
 )
 def inception_v4(**options: Unpack[Options]) -> keras.Model:
     """Inception-v4 of a quarter of the paper's width: 4 blocks A, 7 B and 3 C, behind a 3x3 stem at full size."""

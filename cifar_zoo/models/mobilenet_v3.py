@@ -1,4 +1,4 @@
-"""MobileNetV3 (Howard et al. 2019), cut for 32x32 pictures."""
+"""MobileNetV3 (Howard et al. 2019), cut for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 BLOCKS = (  # kernel, expansion, width, squeeze-and-excitation, activation, stride
     (5, 120, 40, True, "relu6", 1),
@@ -37,7 +37,7 @@ def depthwise_bn(x, size: int, stride: int, name: str):
         stride,
         padding="same",
         use_bias=False,
-        # He's initialisation: a filter reads one channel, which is what Keras calls the fan-out of these kernels.
+        # He's initialization: a filter reads one channel, which is what Keras calls the fan-out of these kernels.
         depthwise_initializer=keras.initializers.VarianceScaling(2.0, "fan_out"),
         name=f"{name}_conv",
     )(x)
@@ -80,11 +80,11 @@ def head(x, classes: int):
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
 
-@register(
+@register_model(
     paper="arXiv:1905.02244",
     params=4_214_298,
     trainable=4_190_922,
-    rows=(Row(CNN_MODELS, "MobileNetV3", 94.85),),
+    rows=(PublishedRow(CNN_MODELS, "MobileNetV3", 94.85),),
 )
 def mobilenet_v3(**options: Unpack[Options]) -> keras.Model:
     """MobileNetV3-Large without its stages of 16 and 24 channels, for 32x32.

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.inception import conv_bn_relu
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def trunk(x):
@@ -30,7 +30,9 @@ def head(x, classes: int):
     return layers.GlobalAveragePooling2D(dtype="float32", name="classifier_pool")(x)
 
 
-@register(paper="arXiv:1312.4400", params=972_658, trainable=969_822, rows=(Row(CNN_MODELS, "NIN", 90.38),))
+@register_model(
+    paper="arXiv:1312.4400", params=972_658, trainable=969_822, rows=(PublishedRow(CNN_MODELS, "NIN", 90.38),)
+)
 def nin(**options: Unpack[Options]) -> keras.Model:
     """Network in network: three stages of one wide and two 1x1 convolutions with batch norm, dropout between.
 

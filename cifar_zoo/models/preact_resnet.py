@@ -7,8 +7,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 PAPER = "arXiv:1603.05027"
 RESNET50 = (3, 4, 6, 3)
@@ -99,54 +99,58 @@ def cbam(x, index: int, name: str):
 
 
 def drop_branch(x, index: int, name: str):
-    """Leave the branch out of some pictures: never in the first unit, of nearly half of them in the last."""
+    """Leave the branch out of some images: never in the first unit, of nearly half of them in the last."""
     keep_probability = zoo_layers.linear_decay(index, sum(RESNET50))
     return zoo_layers.StochasticDepth(keep_probability, name=f"{name}_drop")(x)
 
 
-@register(paper=PAPER, params=11_185_034, trainable=11_177_098, rows=(Row(CNN_MODELS, "ResNet18", 95.11),))
+@register_model(
+    paper=PAPER, params=11_185_034, trainable=11_177_098, rows=(PublishedRow(CNN_MODELS, "ResNet18", 95.11),)
+)
 def resnet18(**options: Unpack[Options]) -> keras.Model:
     """ResNet-18 with pre-activation: 2-2-2-2 basic blocks of 64 to 512 channels, no max-pool in the stem."""
     return assemble(trunk(basic, (2, 2, 2, 2)), "resnet18", **options)
 
 
-@register(paper=PAPER, params=23_585_418, trainable=23_539_850, rows=(Row(CNN_MODELS, "ResNet50", 94.55),))
+@register_model(
+    paper=PAPER, params=23_585_418, trainable=23_539_850, rows=(PublishedRow(CNN_MODELS, "ResNet50", 94.55),)
+)
 def resnet50(**options: Unpack[Options]) -> keras.Model:
     """ResNet-50 with pre-activation: 3-4-6-3 bottlenecks of 256 to 2048 channels, no max-pool in the stem."""
     return assemble(trunk(bottleneck, RESNET50), "resnet50", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1603.09382",
     params=23_585_418,
     trainable=23_539_850,
-    rows=(Row(CNN_MODELS, "StochasticDepth", 95.07),),
+    rows=(PublishedRow(CNN_MODELS, "StochasticDepth", 95.07),),
 )
 def stochastic_depth(**options: Unpack[Options]) -> keras.Model:
     """resnet50 with stochastic depth: unit i of 0..15 keeps its branch with probability 1 - i/32.
 
-    Each picture has its own draw at every step. The paper draws once a batch; the original program drew once when the
+    Each image has its own draw at every step. The paper draws once a batch; the original program drew once when the
     network was traced.
     """
     return assemble(trunk(bottleneck, RESNET50, gate=drop_branch), "stochastic_depth", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1709.01507",
     params=26_100_362,
     trainable=26_054_794,
-    rows=(Row(CNN_MODELS, "SE-ResNet50", 95.37),),
+    rows=(PublishedRow(CNN_MODELS, "SE-ResNet50", 95.37),),
 )
 def se_resnet50(**options: Unpack[Options]) -> keras.Model:
     """resnet50 with squeeze-and-excitation on the branch of every unit."""
     return assemble(trunk(bottleneck, RESNET50, gate=squeeze_excite), "se_resnet50", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1807.06521",
     params=26_117_994,
     trainable=26_072_426,
-    rows=(Row(CNN_MODELS, "CBAM-ResNet50", 95.01),),
+    rows=(PublishedRow(CNN_MODELS, "CBAM-ResNet50", 95.01),),
 )
 def cbam_resnet50(**options: Unpack[Options]) -> keras.Model:
     """resnet50 with channel and spatial attention (CBAM) on the branch of every unit."""

@@ -8,10 +8,10 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import conv
 from cifar_zoo.models.wide_resnet import lecun_conv, lecun_head
-from cifar_zoo.registry import CNN_MODELS, FLAX, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, FLAX, Options, PublishedRow, register_model
 
 
 def widths110() -> list[int]:
@@ -82,11 +82,11 @@ def trunk(
     return apply
 
 
-@register(
+@register_model(
     paper="arXiv:1610.02915",
     params=9_900_626,
     trainable=9_819_362,
-    rows=(Row(CNN_MODELS, "PyramidNet110", 95.65),),
+    rows=(PublishedRow(CNN_MODELS, "PyramidNet110", 95.65),),
 )
 def pyramidnet110(**options: Unpack[Options]) -> keras.Model:
     """PyramidNet-110 with bottlenecks, alpha 200: 3 x 12 units, 64 to 840 channels.
@@ -98,11 +98,11 @@ def pyramidnet110(**options: Unpack[Options]) -> keras.Model:
     return assemble(body, "pyramidnet110", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1802.02375",
     params=26_319_456,
     trainable=26_109_432,
-    rows=(Row(FLAX, "PyramidNet Shake-drop", 96.75),),
+    rows=(PublishedRow(FLAX, "PyramidNet Shake-drop", 96.75),),
 )
 def pyramidnet272_shake_drop(**options: Unpack[Options]) -> keras.Model:
     """PyramidNet-272 with bottlenecks, alpha 200, and ShakeDrop: 3 x 30 units, 72 to 864 channels.

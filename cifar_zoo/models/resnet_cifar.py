@@ -6,8 +6,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
-from cifar_zoo.registry import Options, register
+from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.registry import Options, register_model
 
 PAPER = "arXiv:1512.03385"
 
@@ -52,31 +52,31 @@ def trunk(depth: int):
     return apply
 
 
-@register(paper=PAPER, params=274_042, trainable=272_474)
+@register_model(paper=PAPER, params=274_042, trainable=272_474)
 def resnet20(**options: Unpack[Options]) -> keras.Model:
     """ResNet-20: 3 x 3 basic blocks, projection shortcuts where the paper pads with zeros."""
     return assemble(trunk(20), "resnet20", **options)
 
 
-@register(paper=PAPER, params=469_370, trainable=466_906)
+@register_model(paper=PAPER, params=469_370, trainable=466_906)
 def resnet32(**options: Unpack[Options]) -> keras.Model:
     """ResNet-32: 3 x 5 basic blocks, projection shortcuts where the paper pads with zeros."""
     return assemble(trunk(32), "resnet32", **options)
 
 
-@register(paper=PAPER, params=664_698, trainable=661_338)
+@register_model(paper=PAPER, params=664_698, trainable=661_338)
 def resnet44(**options: Unpack[Options]) -> keras.Model:
     """ResNet-44: 3 x 7 basic blocks, projection shortcuts where the paper pads with zeros."""
     return assemble(trunk(44), "resnet44", **options)
 
 
-@register(paper=PAPER, params=860_026, trainable=855_770)
+@register_model(paper=PAPER, params=860_026, trainable=855_770)
 def resnet56(**options: Unpack[Options]) -> keras.Model:
     """ResNet-56: 3 x 9 basic blocks, projection shortcuts where the paper pads with zeros."""
     return assemble(trunk(56), "resnet56", **options)
 
 
-@register(paper=PAPER, params=1_739_002, trainable=1_730_714)
+@register_model(paper=PAPER, params=1_739_002, trainable=1_730_714)
 def resnet110(**options: Unpack[Options]) -> keras.Model:
     """ResNet-110: 3 x 18 basic blocks, projection shortcuts where the paper pads with zeros."""
     return assemble(trunk(110), "resnet110", **options)

@@ -1,4 +1,4 @@
-"""ResNeXt (Xie et al. 2017) with pre-activation, and with squeeze-and-excitation, for 32x32 pictures.
+"""ResNeXt (Xie et al. 2017) with pre-activation, and with squeeze-and-excitation, for 32x32 images.
 
 The 3x3 convolutions are grouped ones; the original program has a convolution for each group, side by side, which comes
 to the same weights.
@@ -11,9 +11,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras
-from cifar_zoo.models.assemble import assemble
+from cifar_zoo.models.build import assemble
 from cifar_zoo.models.preact_resnet import bn_act, conv, squeeze_excite, trunk
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 WIDTHS = (128, 256, 512, 1024)
 
@@ -29,11 +29,11 @@ def grouped_bottleneck(x, filters: int, stride: int, name: str, groups: int = 32
 resnext50_trunk = partial(trunk, grouped_bottleneck, (3, 4, 6, 3), WIDTHS, stem_bias=False)
 
 
-@register(
+@register_model(
     paper="arXiv:1611.05431",
     params=23_072_330,
     trainable=23_011_658,
-    rows=(Row(CNN_MODELS, "ResNeXt50", 95.43),),
+    rows=(PublishedRow(CNN_MODELS, "ResNeXt50", 95.43),),
 )
 def resnext50(**options: Unpack[Options]) -> keras.Model:
     """ResNeXt-50 with pre-activation: 3-4-6-3 units of 32 groups, 256 to 2048 channels.
@@ -45,22 +45,22 @@ def resnext50(**options: Unpack[Options]) -> keras.Model:
     return assemble(resnext50_trunk(), "resnext50", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1709.01507",
     params=25_587_274,
     trainable=25_526_602,
-    rows=(Row(CNN_MODELS, "SE-ResNeXt50", 96.12),),
+    rows=(PublishedRow(CNN_MODELS, "SE-ResNeXt50", 96.12),),
 )
 def se_resnext50(**options: Unpack[Options]) -> keras.Model:
     """resnext50 with squeeze-and-excitation on the branch of every unit."""
     return assemble(resnext50_trunk(gate=squeeze_excite), "se_resnext50", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1709.01507",
     params=567_950_186,
     trainable=567_375_594,
-    rows=(Row(CNN_MODELS, "SENet154"),),
+    rows=(PublishedRow(CNN_MODELS, "SENet154"),),
 )
 def senet154(**options: Unpack[Options]) -> keras.Model:
     """SENet-154: 3-8-36-3 units of 64 groups with squeeze-and-excitation, 1024 to 8192 channels, 2.3 GB of weights.

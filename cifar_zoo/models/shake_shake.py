@@ -1,4 +1,4 @@
-"""Shake-Shake regularisation (Gastaldi 2017): two branches side by side, mixed at random."""
+"""Shake-Shake regularization (Gastaldi 2017): two branches side by side, mixed at random."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.wide_resnet import lecun_conv, lecun_head
-from cifar_zoo.registry import FLAX, Options, Row, register
+from cifar_zoo.registry import FLAX, Options, PublishedRow, register_model
 
 
 def conv_bn(x, filters: int, stride: int, name: str):
@@ -44,11 +44,11 @@ def trunk(widths: tuple[int, ...]):
     return apply
 
 
-@register(
+@register_model(
     paper="arXiv:1705.07485",
     params=26_976_746,
     trainable=26_953_898,
-    rows=(Row(FLAX, "Wide ResNet 26-6 Shake-Shake", 96.57),),
+    rows=(PublishedRow(FLAX, "Wide ResNet 26-6 Shake-Shake", 96.57),),
 )
 def wrn26_6_shake_shake(**options: Unpack[Options]) -> keras.Model:
     """Shake-Shake 26 2x96d: three stages of four units with two branches of 96, 192 and 384 channels.

@@ -6,10 +6,10 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.mobilenet_v3 import depthwise_bn
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def halves(x, name: str):
@@ -54,16 +54,16 @@ def trunk(x):
     return stage(layers.ReLU(name="final_relu")(x), 4)
 
 
-@register(
+@register_model(
     paper="arXiv:1807.11164",
     params=1_275_938,
     trainable=1_261_806,
-    rows=(Row(CNN_MODELS, "ShuffleNetV2", 92.41),),
+    rows=(PublishedRow(CNN_MODELS, "ShuffleNetV2", 92.41),),
 )
 def shufflenet_v2(**options: Unpack[Options]) -> keras.Model:
     """ShuffleNet V2 1x, stem for 32x32.
 
-    The original program shuffled channels across pictures in its units of stride 2; here a picture keeps to itself.
+    The original program shuffled channels across images in its units of stride 2; here an image keeps to itself.
     As in the paper, no ReLU follows a depthwise convolution; the original program had one in its units of stride 2.
     The last 1x1 convolution has a ReLU as in the paper, without which it and the classifier would be one linear map;
     the paper's batch norm between the two would be 4,096 more parameters.

@@ -1,4 +1,4 @@
-"""Selective-kernel networks (Li et al. 2019) with pre-activation, for 32x32 pictures."""
+"""Selective-kernel networks (Li et al. 2019) with pre-activation, for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras
-from cifar_zoo.models.assemble import assemble
+from cifar_zoo.models.build import assemble
 from cifar_zoo.models.preact_resnet import bn_act, conv, trunk
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def grouped_conv(x, filters: int, size: int, stride: int, dilation: int, name: str):
@@ -32,7 +32,9 @@ def selective_branch(x, filters: int, stride: int, name: str):
     return conv(x, 2 * filters, 1, 1, f"{name}_3")
 
 
-@register(paper="arXiv:1903.06586", params=6_726_986, trainable=6_687_946, rows=(Row(CNN_MODELS, "SKNet"),))
+@register_model(
+    paper="arXiv:1903.06586", params=6_726_986, trainable=6_687_946, rows=(PublishedRow(CNN_MODELS, "SKNet"),)
+)
 def sknet50(**options: Unpack[Options]) -> keras.Model:
     """SKNet-50 with pre-activation, at half the paper's width: 3-4-6-3 units of 32 groups, 128 to 1024 channels.
 

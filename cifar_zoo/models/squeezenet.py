@@ -1,4 +1,4 @@
-"""SqueezeNet with simple bypass (Iandola et al. 2016), narrowed for 32x32 pictures."""
+"""SqueezeNet with simple bypass (Iandola et al. 2016), narrowed for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def conv(x, filters: int, size: int, name: str):
@@ -47,7 +47,7 @@ def trunk(x):
     return stage(x, 4)
 
 
-@register(paper="arXiv:1602.07360", params=727_626, rows=(Row(CNN_MODELS, "SqueezeNet", 88.41),))
+@register_model(paper="arXiv:1602.07360", params=727_626, rows=(PublishedRow(CNN_MODELS, "SqueezeNet", 88.41),))
 def squeezenet(**options: Unpack[Options]) -> keras.Model:
     """SqueezeNet: eight fire modules, a bypass around every second, no batch norm, no ReLU on the class scores."""
     return assemble(trunk, "squeezenet", head=dropout_conv_head, **options)

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def trunk(x):
@@ -33,10 +33,12 @@ def head(x, classes: int):
     return layers.Dense(classes, dtype="float32", name="classifier")(x)
 
 
-@register(paper="arXiv:1409.1556", params=33_687_882, trainable=33_663_050, rows=(Row(CNN_MODELS, "VGG16", 92.34),))
+@register_model(
+    paper="arXiv:1409.1556", params=33_687_882, trainable=33_663_050, rows=(PublishedRow(CNN_MODELS, "VGG16", 92.34),)
+)
 def vgg16(**options: Unpack[Options]) -> keras.Model:
     """VGG-16: thirteen 3x3 convolutions of 64 to 512 channels in five stages, two dense layers of 4096, batch norm.
 
-    Kernels are initialised after Glorot and Bengio 2010, the default of Keras, as in the original program.
+    Kernels are initialized after Glorot and Bengio 2010, the default of Keras, as in the original program.
     """
     return assemble(trunk, "vgg16", head=head, **options)

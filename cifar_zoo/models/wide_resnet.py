@@ -7,9 +7,9 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.preact_resnet import bn_act, conv, trunk
-from cifar_zoo.registry import CNN_MODELS, FLAX, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, FLAX, Options, PublishedRow, register_model
 
 PAPER = "arXiv:1605.07146"
 UNITS, WIDTHS = (4, 4, 4), (160, 320, 640)
@@ -66,7 +66,9 @@ def flax_trunk(widths: tuple[int, ...] = WIDTHS, dropout: float = 0.3):
     return apply
 
 
-@register(paper=PAPER, params=36_507_306, trainable=36_489_322, rows=(Row(CNN_MODELS, "WideResNet", 95.94),))
+@register_model(
+    paper=PAPER, params=36_507_306, trainable=36_489_322, rows=(PublishedRow(CNN_MODELS, "WideResNet", 95.94),)
+)
 def wide_resnet28_10(**options: Unpack[Options]) -> keras.Model:
     """Wide ResNet 28-10: 160 to 640 channels, dropout 0.3 between the convolutions of a unit.
 
@@ -75,11 +77,11 @@ def wide_resnet28_10(**options: Unpack[Options]) -> keras.Model:
     return assemble(trunk(wide_branch, UNITS, WIDTHS, stem=16), "wide_resnet28_10", **options)
 
 
-@register(
+@register_model(
     paper="arXiv:1709.01507",
     params=36_859_330,
     trainable=36_841_154,
-    rows=(Row(CNN_MODELS, "SE-WideResNet", 96.6), Row(CNN_MODELS, "SE-WideResNet_2", 97.05)),
+    rows=(PublishedRow(CNN_MODELS, "SE-WideResNet", 96.6), PublishedRow(CNN_MODELS, "SE-WideResNet_2", 97.05)),
 )
 def se_wide_resnet28_10(**options: Unpack[Options]) -> keras.Model:
     """Wide ResNet 28-10 with squeeze-and-excitation on every branch, swish for ReLU, a stem of 64 and dropout 0.2.
@@ -91,7 +93,9 @@ def se_wide_resnet28_10(**options: Unpack[Options]) -> keras.Model:
     return assemble(body, "se_wide_resnet28_10", **options)
 
 
-@register(paper=PAPER, params=38_575_722, trainable=38_557_770, rows=(Row(FLAX, "Wide ResNet 26-10", 95.55),))
+@register_model(
+    paper=PAPER, params=38_575_722, trainable=38_557_770, rows=(PublishedRow(FLAX, "Wide ResNet 26-10", 95.55),)
+)
 def wrn26_10(**options: Unpack[Options]) -> keras.Model:
     """Wide ResNet 26-10: 160 to 640 channels, 3x3 shortcuts, no batch norm in the stem, dropout 0.3.
 

@@ -6,10 +6,10 @@ from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.assemble import assemble, stage
+from cifar_zoo.models.build import assemble, stage
 from cifar_zoo.models.mobilenet_v3 import batch_norm
 from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, Row, register
+from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 
 def separable(x, filters: int, name: str):
@@ -18,7 +18,7 @@ def separable(x, filters: int, name: str):
         filters,
         3,
         padding="same",
-        # He's initialisation: a filter reads one channel, which is what Keras calls the fan-out of these kernels.
+        # He's initialization: a filter reads one channel, which is what Keras calls the fan-out of these kernels.
         depthwise_initializer=keras.initializers.VarianceScaling(2.0, "fan_out"),
         pointwise_initializer="he_normal",
         name=f"{name}_conv",
@@ -52,11 +52,11 @@ def trunk(x):
     return stage(bn_act(separable(x, 512, "exit_4"), "exit_4"), 3)
 
 
-@register(
+@register_model(
     paper="arXiv:1610.02357",
     params=1_362_108,
     trainable=1_349_356,
-    rows=(Row(CNN_MODELS, "Xception", 94.56),),
+    rows=(PublishedRow(CNN_MODELS, "Xception", 94.56),),
 )
 def xception(**options: Unpack[Options]) -> keras.Model:
     """Xception for 32x32: a quarter of the paper's channels, one of its three entry blocks, stem at stride 1."""

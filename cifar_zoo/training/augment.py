@@ -6,19 +6,19 @@ import keras
 import numpy as np
 
 from cifar_zoo import layers
-from cifar_zoo.models.assemble import MEAN
+from cifar_zoo.data.cifar10 import MEAN
 from cifar_zoo.training.recipe import Recipe
 
 
 def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int) -> list[keras.layers.Layer]:
-    """The layers that make training pictures (batch, height, width, 3) out of those of the data set, in order.
+    """The layers that make training images (batch, height, width, 3) out of those of the data set, in order.
 
     In inference all that they do is to cut out the middle. `steps` is the length of an epoch.
     """
     flip, alternating = recipe.flip, recipe.alternating_flip
     moved = recipe.rotation or recipe.shift or recipe.shear or recipe.zoom
     table = [
-        # The alternating flip knows a picture by its pixels, so these must be as they are in the data set.
+        # The alternating flip knows an image by its pixels, so these must be as they are in the data set.
         (alternating, lambda seed: layers.AlternatingFlip(steps, seed)),
         (True, lambda seed: layers.RandomCrop(height, width, recipe.padding, recipe.padding_mode, MEAN, seed)),
         (flip and not alternating, lambda seed: layers.RandomFlip(seed)),
@@ -32,7 +32,7 @@ def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int)
 
 
 def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
-    """The layer that mixes the pictures of a batch, if the recipe asks for one."""
+    """The layer that mixes the images of a batch, if the recipe asks for one."""
     (own,) = _seeds(seed, 1, 1)
     if recipe.mixup:
         return layers.Mixup(recipe.mixup, seed=own)
@@ -40,5 +40,5 @@ def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
 
 
 def _seeds(seed: int, purpose: int, count: int) -> list[int]:
-    """Seeds far apart: those of neighbouring integers give overlapping streams on PyTorch."""
+    """Seeds far apart: those of neighboring integers give overlapping streams on PyTorch."""
     return [int(word) for word in np.random.SeedSequence((seed, purpose)).generate_state(count) >> 1]

@@ -79,7 +79,7 @@ def _read(path: Path, variables: list) -> tuple[list[np.ndarray], dict[str, Any]
     state = json.loads(arrays.pop("state").tobytes())
     shapes = {_name(i): tuple(variable.shape) for i, variable in enumerate(variables)}
     if {name: value.shape for name, value in arrays.items()} != shapes:
-        raise ValueError(f"its {len(arrays)} variables are not the {len(shapes)} of this run's network and optimiser")
+        raise ValueError(f"its {len(arrays)} variables are not the {len(shapes)} of this run's network and optimizer")
     return [arrays[name] for name in shapes], state
 
 

@@ -13,15 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_zoo.backend.compile_cache import keep_compiled_steps
+from cifar_zoo.backend.environment import describe_environment
+from cifar_zoo.backend.memory import keeping_freed_memory
+from cifar_zoo.backend.precision import PRECISIONS, hardware_precision
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
-from cifar_zoo.data.pictures import centre_crop
-from cifar_zoo.environment import describe_environment
+from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
-from cifar_zoo.training.compile_cache import keep_compiled_steps
-from cifar_zoo.training.memory import keeping_freed_memory
+from cifar_zoo.training.batches import ShuffledBatches
 from cifar_zoo.training.network import (
     adapt_whitening,
     computing_in,
@@ -31,8 +33,6 @@ from cifar_zoo.training.network import (
     hidden_dense_kernels,
 )
 from cifar_zoo.training.optimize import learning_rate, optimizer
-from cifar_zoo.training.order import Order
-from cifar_zoo.training.precision import PRECISIONS, hardware_precision
 from cifar_zoo.training.progress import ProgressDisplay
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import find_recipe
@@ -79,7 +79,7 @@ def fit_cifar10(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
-    """Train a network on CIFAR-10 and measure it once on the test pictures, after the last epoch.
+    """Train a network on CIFAR-10 and measure it once on the test images, after the last epoch.
 
     The run directory receives config.json, history.csv, checkpoint.npz (at least every two minutes; the one before it
     is kept for the case that it is damaged), and at the end model.weights.h5 and metrics.json. Where it holds an
@@ -88,18 +88,18 @@ def fit_cifar10(
 
     Args:
         model: a registered name, or any functional or Sequential model from (batch, height, width, 3) pixels 0..255 to
-            the logits or probabilities of ten classes. Pictures are cropped to its input size. It is trained in place.
-        recipe: the name of one ("zoo", "seed"; `cifar-zoo recipes` shows them), or a Recipe.
+            the logits or probabilities of ten classes. Images are cropped to its input size. It is trained in place.
+        recipe: the name of one ("zoo", "paper"; `cifar-zoo recipes` shows them), or a Recipe.
         epochs: in place of the recipe's, which is stretched.
         batch_size: in place of the recipe's.
         data: ((x_train, y_train), (x_test, y_test)), or a source for `load_cifar10`.
-        examples: train on the first so many pictures only.
-        seed: of the weights of a network given by name, of the order of the pictures and of all augmentation.
+        examples: train on the first so many images only.
+        seed: of the weights of a network given by name, of the order of the images and of all augmentation.
         run_dir: default "runs/<network>-<recipe>-<seed>".
         precision: "float32", "mixed_bfloat16", or None for the latter where the hardware has it.
-        holdout: number of pictures, the last of the training set, that are kept out of it and measured every epoch.
+        holdout: number of images, the last of the training set, that are kept out of it and measured every epoch.
         max_minutes: stop with a checkpoint when this time is nearly up, also within an epoch. The end of a run, in
-            which the batch-norm statistics are estimated and the test pictures measured, is not broken off.
+            which the batch-norm statistics are estimated and the test images measured, is not broken off.
         resume: False refuses a run directory that holds a run.
         steps_per_execution: how many steps one compiled call may take, which spares the host work where a step takes
             milliseconds. As many are taken as divide an epoch's steps; callbacks hear of the first and the last. 1 with
@@ -131,7 +131,7 @@ def fit_cifar10(
     if isinstance(model, str):
         model = model_info(model).build()
     _check_network(model, recipe)
-    centre_crop(x_train[:1], *model.input_shape[1:3])  # raises where the pictures are smaller than the input
+    center_crop(x_train[:1], *model.input_shape[1:3])  # raises where the images are smaller than the input
 
     environment = describe_environment()
     run = RunDirectory(
@@ -153,7 +153,7 @@ def fit_cifar10(
         load_weights(model, run.weights)
         return Run(run.path, model, run.history(), metrics, finished=True)
 
-    order = Order(x_train, y_train, min(recipe.batch_size, len(x_train)), seed)
+    order = ShuffledBatches(x_train, y_train, min(recipe.batch_size, len(x_train)), seed)
     total = recipe.epochs * order.steps
     height, width = model.input_shape[1:3]
     layers = augmentation(recipe, height or 32, width or 32, order.steps, seed)
@@ -162,11 +162,11 @@ def fit_cifar10(
         trainer: Trainer = SharpnessAwareTrainer(*parts, rho=recipe.sam, adaptive=recipe.adaptive_sam)
     else:
         trainer = Trainer(*parts)
-    adapt_whitening(model, centre_crop(x_train[:5000], height, width))
+    adapt_whitening(model, center_crop(x_train[:5000], height, width))
     trainer.compile(optimizer(recipe, order.steps, precision, model))
     keeper = Keeper(run, order.steps, order.batch_size, seed, held_out, started, max_minutes)
     display = ProgressDisplay(recipe.epochs, order.steps, order.batch_size, learning_rate(recipe, order.steps), verbose)
-    whitening_ends = min(recipe.epochs, math.ceil(recipe.whitening_epochs or recipe.epochs))
+    whitening_ends = min(recipe.epochs, math.ceil(recipe.whitening_bias_epochs or recipe.epochs))
     with (
         computing_in(model, precision),
         dropping(model, recipe.dropout),
@@ -206,7 +206,7 @@ def fit_cifar10(
     metrics |= {
         "epochs": len(keeper.history),
         "minutes": round(keeper.seconds / 60, 2),
-        "pictures_per_second": round(float(np.median([row["pictures_per_second"] for row in keeper.history])), 1),
+        "images_per_second": round(float(np.median([row["images_per_second"] for row in keeper.history])), 1),
         "params": model.count_params(),
         **environment,
     }
@@ -243,7 +243,7 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def _split(x: np.ndarray, y: np.ndarray, holdout: int, examples: int | None) -> tuple[Split, Split | None]:
-    """The training pictures, and the last `holdout` of them that are held out (None where there are none)."""
+    """The training images, and the last `holdout` of them that are held out (None where there are none)."""
     if not 0 <= holdout < len(x):
         raise CifarZooError(f"holdout must be from 0 to {len(x) - 1}, not {holdout}")
     held_out = (x[-holdout:], y[-holdout:]) if holdout else None
@@ -257,7 +257,7 @@ def _check_network(model: keras.Model, recipe: Recipe) -> None:
     taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
         raise CifarZooError(
-            f"{model.name} must be a functional or Sequential model from pictures (batch, height, width, 3) to scores "
+            f"{model.name} must be a functional or Sequential model from images (batch, height, width, 3) to scores "
             f"(batch, classes); it takes {taken} and gives {given}"
         )
     if taken[-1] != 3 or given[-1] != 10:

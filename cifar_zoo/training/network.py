@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_zoo.layers.parts import parts
 from cifar_zoo.layers.patch_whitening import PatchWhitening
+from cifar_zoo.layers.sublayers import sublayers
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a network in order, those inside of models and of other layers among them."""
     flat: list[keras.layers.Layer] = []
     for layer in model.layers:
-        flat += flat_layers(layer) if isinstance(layer, keras.Model) else [layer, *parts(layer)]
+        flat += flat_layers(layer) if isinstance(layer, keras.Model) else [layer, *sublayers(layer)]
     return flat
 
 
@@ -61,11 +61,11 @@ def dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
     return [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
 
 
-def adapt_whitening(model: keras.Model, pictures: np.ndarray) -> None:
-    """Fit those whitening layers of a network that have not been, to some of the training pictures."""
+def adapt_whitening(model: keras.Model, images: np.ndarray) -> None:
+    """Fit those whitening layers of a network that have not been, to some of the training images."""
     for layer in whitening_layers(model):
         if not layer.adapted:
-            layer.adapt(keras.Model(model.inputs, layer.input).predict(pictures, batch_size=500, verbose=0))
+            layer.adapt(keras.Model(model.inputs, layer.input).predict(images, batch_size=500, verbose=0))
 
 
 def whitening_layers(model: keras.Model) -> list[PatchWhitening]:

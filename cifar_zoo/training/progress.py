@@ -17,7 +17,7 @@ class ProgressDisplay(keras.callbacks.Callback):
     Args:
         epochs: number of epochs of the run.
         steps: steps an epoch.
-        batch_size: pictures a step.
+        batch_size: images a step.
         rate: the learning-rate schedule.
         verbose: "auto", 0 (nothing), 1 (bar) or 2 (lines).
     """
@@ -75,7 +75,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         left = (now - self._start) / max(step - self._first_step, 1) * (self.epochs * self.steps - step)
         parts = [f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in ("loss", "accuracy") if name in logs]
         parts += [f"{name} {float(logs[name]):.4f}" for name in ("val_loss", "val_accuracy") if name in logs]
-        parts += [f"rate {float(self.rate(step)):.4g}", f"{speed:.0f} pictures/s", f"{_duration(left)} left"]
+        parts += [f"rate {float(self.rate(step)):.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
         return "  ".join(parts)
 
 

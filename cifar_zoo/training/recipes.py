@@ -1,4 +1,4 @@
-"""The recipes of the zoo: `seed`, with which the published tables were made, `zoo`, our own, and `fast`, airbench's."""
+"""The recipes: `paper`, with which the published tables were made, `zoo`, our own, and `fast`, airbench's."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ CNN = Recipe(
     staircase=True,
     warmup_epochs=0.0,
     l2=2e-4,
-    clip_variable_norm=2.0,
+    clipnorm=2.0,
     padding=0,
     rotation=15.0,
     shift=0.1,
     shear=0.1,
     zoom=0.1,
     label_smoothing=0.1,
-    average_decay=None,
+    ema_decay=None,
 )
 CNN_WIDER = CNN.with_(shift=0.125, shear=0.125, zoom=0.125)
 CNN_STEPS = CNN.with_(
     schedule="piecewise",
-    rate_epochs=(40, 60, 85),
-    rate_factors=(0.5, 0.1, 0.02),
+    decay_epochs=(40, 60, 85),
+    decay_factors=(0.5, 0.1, 0.02),
     l2=1e-3,
-    clip_variable_norm=None,
+    clipnorm=None,
     label_smoothing=0.0,
 )
 SE_WIDE = CNN_WIDER.with_(epochs=150, warmup_epochs=10.0, mixup=0.2)
@@ -45,7 +45,7 @@ SANDBOX = Recipe(
     padding=0,
     brightness=63.0,
     contrast=0.8,
-    average_decay=0.9999,
+    ema_decay=0.9999,
 )
 TUTORIAL = SANDBOX.with_(dense_l2=500.0)
 
@@ -54,10 +54,10 @@ FLAX = Recipe(
     epochs=200,
     batch_size=256,
     schedule="piecewise",
-    rate_epochs=(60, 120, 160),
-    rate_factors=(0.2, 0.04, 0.008),
+    decay_epochs=(60, 120, 160),
+    decay_factors=(0.2, 0.04, 0.008),
     warmup_epochs=0.0,
-    average_decay=None,
+    ema_decay=None,
 )
 
 # The AlexNet notes tell the number of iterations and nothing else: the rest is the paper's, without its steps of the
@@ -69,23 +69,23 @@ NOTES = Recipe(
     warmup_epochs=0.0,
     nesterov=False,
     padding=0,
-    average_decay=None,
+    ema_decay=None,
 )
 
 # He et al. 2015: 64,000 iterations, the rate divided by ten at 32,000 and 48,000.
 RESNET = Recipe(
     epochs=164,
     schedule="piecewise",
-    rate_epochs=(82, 123),
-    rate_factors=(0.1, 0.01),
+    decay_epochs=(82, 123),
+    decay_factors=(0.1, 0.01),
     warmup_epochs=0.0,
     nesterov=False,
     l2=1e-4,
     padding_mode="constant",
-    average_decay=None,
+    ema_decay=None,
 )
 
-# airbench94. There the rate and the decay are given for the sum of the losses of 1024 pictures, without the factor
+# airbench94. There the rate and the decay are given for the sum of the losses of 1024 images, without the factor
 # 1 / (1 + 1 / (1 - momentum)): 11.5 and 0.0153. Its 9.9 epochs end at 94.0 % on average, so that every other run is
 # below.
 FAST = Recipe(
@@ -95,31 +95,31 @@ FAST = Recipe(
     schedule="triangular",
     momentum=0.85,
     l2=1.33e-3,
-    bias_ratio=64.0,
-    whitening_epochs=3.0,
+    bn_bias_lr_multiplier=64.0,
+    whitening_bias_epochs=3.0,
     padding=2,
     alternating_flip=True,
     label_smoothing=0.2,
-    average_decay=0.95**5,
+    ema_decay=0.95**5,
     lookahead=5,
     test_time_augmentation=True,
 )
 
-# A step of the matrices turns a kernel by about the rate. Chosen in runs of six epochs: on 5,000 held-out pictures the
+# A step of the matrices turns a kernel by about the rate. Chosen in runs of six epochs: on 5,000 held-out images the
 # rates 0.24 and 0.12 gave 92.0 and 92.4 %. All else learns about as fast as above.
-FAST_MUON = FAST.with_(optimizer="muon", fixed_norm=True, learning_rate=0.12, momentum=0.6, sgd_ratio=36.0)
+FAST_MUON = FAST.with_(optimizer="muon", fixed_norm=True, learning_rate=0.12, momentum=0.6, sgd_lr_multiplier=36.0)
 
 # Without batch norm the gradient is clipped, which lets the rate be high. Chosen with squeeze1 in runs of eight epochs:
-# on 5,000 held-out pictures the rates 0.05, 0.1, 0.2 and clipping at 1 gave 65.7, 70.3 and 73.2 %.
-SMALL_SGD = Recipe(epochs=150, learning_rate=0.15, l2=1e-4, clip_norm=1.0, warmup_epochs=3.0, padding=0)
-# Chosen with alex4 in runs of 24 epochs: on 5,000 held-out pictures SGD gave 82.5 %, Muon with a decay of 0.002, 0.02,
+# on 5,000 held-out images the rates 0.05, 0.1, 0.2 and clipping at 1 gave 65.7, 70.3 and 73.2 %.
+SMALL_SGD = Recipe(epochs=150, learning_rate=0.15, l2=1e-4, global_clipnorm=1.0, warmup_epochs=3.0, padding=0)
+# Chosen with alex4 in runs of 24 epochs: on 5,000 held-out images SGD gave 82.5 %, Muon with a decay of 0.002, 0.02,
 # 0.05 and 0.1 gave 84.8, 86.7, 87.4 and 85.8 %; twice the rate with half the decay 86.5, label smoothing of 0.1 87.0.
-SMALL_MUON = SMALL_SGD.with_(epochs=60, optimizer="muon", learning_rate=0.02, sgd_ratio=5.0, l2=0.05)
+SMALL_MUON = SMALL_SGD.with_(epochs=60, optimizer="muon", learning_rate=0.02, sgd_lr_multiplier=5.0, l2=0.05)
 
-# Chosen with resnet20 in runs of 12 epochs: on 5,000 held-out pictures SGD gave 87.2 %, Muon 89.6; with cutout and the
-# alternating flip 89.6 too, but 2.5 points less on the pictures that it learns from, so that more epochs are of use.
+# Chosen with resnet20 in runs of 12 epochs: on 5,000 held-out images SGD gave 87.2 %, Muon 89.6; with cutout and the
+# alternating flip 89.6 too, but 2.5 points less on the images that it learns from, so that more epochs are of use.
 RESNET_MUON = Recipe(
-    epochs=90, optimizer="muon", learning_rate=0.02, sgd_ratio=5.0, l2=0.05, cutout=8, alternating_flip=True
+    epochs=90, optimizer="muon", learning_rate=0.02, sgd_lr_multiplier=5.0, l2=0.05, cutout=8, alternating_flip=True
 )
 
 # recipe -> network, or family of networks, or "" for all others
@@ -128,20 +128,20 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "": Recipe(),
         "sandbox": SMALL_MUON,
         **dict.fromkeys(("squeeze0", "squeeze1", "nin0", "nin1"), SMALL_SGD),
-        # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out pictures in 12 epochs; an epoch takes long.
+        # Its dropout of 0.5 and 0.2 gave 84.4 and 86.7 % of the held-out images in 12 epochs; an epoch takes long.
         "nin2": SMALL_MUON.with_(epochs=50, dropout=0.2),
         "resnet_cifar": RESNET_MUON,
-        # Without batch norm. Of the held-out pictures, in 8 epochs, SGD gave 71.3 %, Muon 86.5; with cutout and the
-        # alternating flip Muon gave 85.3, but 2.7 points less on the pictures that it learns from.
-        "squeezenet": RESNET_MUON.with_(epochs=80, clip_norm=1.0, warmup_epochs=3.0),
+        # Without batch norm. Of the held-out images, in 8 epochs, SGD gave 71.3 %, Muon 86.5; with cutout and the
+        # alternating flip Muon gave 85.3, but 2.7 points less on the images that it learns from.
+        "squeezenet": RESNET_MUON.with_(epochs=80, global_clipnorm=1.0, warmup_epochs=3.0),
     },
-    "seed": {
+    "paper": {
         # The row's accuracy is of this recipe, on a network with an 11x11 stem.
         "alexnet": CNN_STEPS.with_(
-            warmup_epochs=5.0, rate_epochs=(25, 40, 60, 75, 90), rate_factors=(0.5, 0.1, 0.02, 0.005, 0.001)
+            warmup_epochs=5.0, decay_epochs=(25, 40, 60, 75, 90), decay_factors=(0.5, 0.1, 0.02, 0.005, 0.001)
         ),
-        "nin": CNN_STEPS.with_(l2=2e-4, rate_epochs=(35, 50, 75), rate_factors=(0.5, 0.1, 0.01)),
-        "vgg16": CNN_STEPS.with_(rate_epochs=(56, 76, 91), rate_factors=(0.5, 0.1, 0.02)),
+        "nin": CNN_STEPS.with_(l2=2e-4, decay_epochs=(35, 50, 75), decay_factors=(0.5, 0.1, 0.01)),
+        "vgg16": CNN_STEPS.with_(decay_epochs=(56, 76, 91), decay_factors=(0.5, 0.1, 0.02)),
         "inception_v1": CNN_STEPS,
         "inception_v2": CNN_STEPS,
         "inception_v3": CNN,
@@ -176,8 +176,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "sandbox": SANDBOX,  # the others have no hidden dense layer
         "wrn26_10": FLAX,
         "wrn26_6_shake_shake": FLAX,
-        "pyramidnet272_shake_drop": FLAX.with_(epochs=300, rate_epochs=(150, 225), rate_factors=(0.1, 0.01), l2=1e-4),
-        "original_alexnet": NOTES,  # 27,000 iterations of 128 pictures
+        "pyramidnet272_shake_drop": FLAX.with_(epochs=300, decay_epochs=(150, 225), decay_factors=(0.1, 0.01), l2=1e-4),
+        "original_alexnet": NOTES,  # 27,000 iterations of 128 images
         "tanh_alexnet": NOTES.with_(epochs=66),  # 25,800
         "small_alexnet": NOTES.with_(epochs=29),  # 11,400
         "resnet_cifar": RESNET,
@@ -190,7 +190,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "fast_muon": {"airbench94": FAST_MUON},
     # What the same network was trained with for the second row of its table.
-    "seed2": {"se_wide_resnet28_10": SE_WIDE.with_(epochs=220, dropout=0.1)},
+    "paper2": {"se_wide_resnet28_10": SE_WIDE.with_(epochs=220, dropout=0.1)},
 }
 
 

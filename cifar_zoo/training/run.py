@@ -26,7 +26,7 @@ from cifar_zoo.weights.files import save_weights
 
 # With the step that is under way and the writing itself, no more than two minutes of a training can be lost.
 CHECKPOINT_SECONDS = 110.0
-# With JAX a look costs 10 ms where a network and its optimiser have 1200 variables; with the others, much less.
+# With JAX a look costs 10 ms where a network and its optimizer have 1200 variables; with the others, much less.
 LOOK_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -177,14 +177,14 @@ class Clock:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps the history, measures the held-out pictures, writes checkpoints, and watches the time.
+    """Keeps the history, measures the held-out images, writes checkpoints, and watches the time.
 
     Args:
         run: the directory.
         steps: steps an epoch.
-        batch_size: pictures a step.
+        batch_size: images a step.
         seed: of the run.
-        held_out: pictures and labels to be measured after every epoch, or None.
+        held_out: images and labels to be measured after every epoch, or None.
         started: when the session began, by `time.monotonic()`.
         minutes: the session's time, of which the last twentieth is left for the checkpoint; or None.
     """
@@ -286,7 +286,7 @@ class Keeper(keras.callbacks.Callback):
                 "epoch": epoch + 1,
                 **{name: float(value) for name, value in logs.items()},
                 "learning_rate": float(self.model.optimizer.learning_rate),
-                "pictures_per_second": (step - self._first_step) * self.batch_size / seconds,
+                "images_per_second": (step - self._first_step) * self.batch_size / seconds,
                 "seconds": self.seconds,
             }
         )
@@ -308,7 +308,7 @@ class Keeper(keras.callbacks.Callback):
     def _check(self, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):
             raise CifarZooError(
-                f"the loss is {loss} in epoch {epoch + 1}; lower the recipe's learning_rate or set its clip_norm "
+                f"the loss is {loss} in epoch {epoch + 1}; lower the recipe's learning_rate or set its global_clipnorm "
                 f"(what {self.run.path} holds is from before)"
             )
 
@@ -342,5 +342,5 @@ class Keeper(keras.callbacks.Callback):
 
 
 def _state(trainer: keras.Model) -> list[keras.Variable]:
-    """All that the rest of a training depends on: weights, statistics, random generators, and the optimiser's."""
+    """All that the rest of a training depends on: weights, statistics, random generators, and the optimizer's."""
     return [*trainer.variables, *trainer.optimizer.variables]

@@ -1,4 +1,4 @@
-"""Learning-rate schedules, by optimiser step."""
+"""Learning-rate schedules, by optimizer step."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation, as another step of the Trainer."""
+"""Sharpness-aware minimization, as another step of the Trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cifar_zoo.training.trainer import Trainer
 class SharpnessAwareTrainer(Trainer):
     """A Trainer that steps by the gradient at the steepest point nearby: SAM (Foret et al. 2021, arXiv:2010.01412).
 
-    Each step takes two passes over the same augmented pictures with the same dropout. Loss, accuracy and batch-norm
+    Each step takes two passes over the same augmented images with the same dropout. Loss, accuracy and batch-norm
     statistics are those of the first one.
 
     Args:

@@ -20,17 +20,17 @@ class Trainer(keras.Model):
 
     Args:
         network: from pixels to the scores or probabilities of the classes.
-        augmentation: layers from the pictures of the data set to those of the network.
+        augmentation: layers from the images of the data set to those of the network.
         label_smoothing: share of the target that is spread over all classes in training.
-        pictures: some of the data set, to find out what the network gives.
+        images: some of the data set, to find out what the network gives.
         mixing: None, or a layer such as `Mixup` between the augmentation and the network.
 
     Call arguments:
-        pictures: uint8 (batch, rows, columns, 3).
-        training: whether pictures are augmented and dropout drops.
+        images: uint8 (batch, rows, columns, 3).
+        training: whether images are augmented and dropout drops.
 
     Returns: the scores (batch, classes), logits where the network has them. With mixing, in training, a pair of these
-        and the share (batch,) of each picture in what the network saw in its place.
+        and the share (batch,) of each image in what the network saw in its place.
     """
 
     steps_per_execution: int
@@ -41,7 +41,7 @@ class Trainer(keras.Model):
         network: keras.Model,
         augmentation: list[keras.layers.Layer],
         label_smoothing: float,
-        pictures: np.ndarray,
+        images: np.ndarray,
         mixing: keras.layers.Layer | None = None,
     ) -> None:
         super().__init__(name="trainer", dtype="float32")
@@ -49,16 +49,16 @@ class Trainer(keras.Model):
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
         self.mixing = mixing
-        self.scores, self.from_logits = scores(network, self._augment(pictures, training=False))
+        self.scores, self.from_logits = scores(network, self._augment(images, training=False))
         # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
-    def call(self, pictures, training=False):
-        pictures = self._augment(pictures, training)
+    def call(self, images, training=False):
+        images = self._augment(images, training)
         if self.mixing is None:
-            return self.scores(pictures, training=training)
-        pictures, share = self.mixing(pictures, training=training)
-        scores = self.scores(pictures, training=training)
+            return self.scores(images, training=training)
+        images, share = self.mixing(images, training=training)
+        scores = self.scores(images, training=training)
         return (scores, share) if training else scores
 
     def change_step(self, together: int, hold_whitening: bool) -> None:
@@ -82,10 +82,10 @@ class Trainer(keras.Model):
         if new and self.steps_per_execution > 1 and keras.backend.backend() == "jax":
             self.train_function = _scan(self.train_step, self.steps_per_execution)
 
-    def _augment(self, pictures, training):
+    def _augment(self, images, training):
         for layer in self.augmentation:
-            pictures = layer(pictures, training=training)
-        return pictures
+            images = layer(images, training=training)
+        return images
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         scores, share = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
@@ -98,7 +98,7 @@ class Trainer(keras.Model):
         return ops.mean(ops.categorical_crossentropy(target, scores, from_logits=self.from_logits))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        # With mixing the accuracy is that by each picture's own label.
+        # With mixing the accuracy is that by each image's own label.
         self.accuracy.update_state(y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
         return self.get_metrics_result()
 
@@ -123,17 +123,17 @@ def _scan(step: Callable, count: int) -> Callable:
     return execute
 
 
-def scores(network: keras.Model, pictures: np.ndarray) -> tuple[keras.Model, bool]:
+def scores(network: keras.Model, images: np.ndarray) -> tuple[keras.Model, bool]:
     """The part of a network that gives its class scores, and whether these are logits.
 
     Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits. Whether another
-    ending gives probabilities shows on a few pictures.
+    ending gives probabilities shows on a few images.
     """
     last = network.layers[-1]
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (softmax and isinstance(last, keras.layers.Activation)):
         return keras.Model(network.input, last.input), True
-    return network, not are_probabilities(ops.convert_to_numpy(network(pictures)))
+    return network, not are_probabilities(ops.convert_to_numpy(network(images)))
 
 
 class TrainingMode(keras.Model):
@@ -143,5 +143,5 @@ class TrainingMode(keras.Model):
         super().__init__(name="training_mode", dtype="float32")
         self.network = network
 
-    def call(self, pictures):
-        return self.network(pictures, training=True)
+    def call(self, images):
+        return self.network(images, training=True)

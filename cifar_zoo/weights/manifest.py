@@ -27,13 +27,13 @@ class Entry:
         repository: ORG/NAME on the hub, None for a file that is not published yet.
         revision: the commit of the repository that has the file, None where `repository` is.
         bytes, sha256: of the file.
-        golden: path of the .npz with fixed pictures and the logits that the network gives for them.
-        parameters: of the network, batch-norm statistics included.
+        golden: path of the .npz with fixed images and the logits that the network gives for them.
+        params: of the network, batch-norm statistics included.
         classes: number of classes.
-        licence: SPDX identifier.
+        license: SPDX identifier.
         recipe: the hyper-parameters.
         seed, epochs, precision: of the run.
-        test_accuracy: in 0..1, of this file on the 10,000 test pictures, last epoch, measured once.
+        test_accuracy: in 0..1, of this file on the 10,000 test images, last epoch, measured once.
         command: what trained it.
         hardware: what it was trained on.
         versions: of the packages.
@@ -47,9 +47,9 @@ class Entry:
     bytes: int
     sha256: str
     golden: str
-    parameters: int
+    params: int
     classes: int
-    licence: str
+    license: str
     recipe: dict[str, Any]
     seed: int
     epochs: int
@@ -99,9 +99,9 @@ _RULES: dict[str, tuple[Callable[[Any], object], str]] = {
     "bytes": (_positive, "positive"),
     "sha256": (lambda text: re.fullmatch("[0-9a-f]{64}", text), "64 hex digits"),
     "golden": (lambda text: _path(text) and text.endswith(".npz"), "a relative path of an .npz file"),
-    "parameters": (_positive, "positive"),
+    "params": (_positive, "positive"),
     "classes": (_positive, "positive"),
-    "licence": (bool, "an SPDX identifier"),
+    "license": (bool, "an SPDX identifier"),
     "epochs": (_positive, "positive"),
     "seed": (lambda number: number >= 0, "0 or more"),
     "precision": (lambda text: text in ("float32", "mixed_bfloat16"), "float32 or mixed_bfloat16"),

@@ -111,7 +111,7 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
         if found != needed:
             raise CifarZooError(
                 f"{registered}: layer {layer.name} needs {needed}, and the weights {str(weights)!r} have {found}: they "
-                f"are for {source.input_shape[1:]} pictures; use that input_shape, or include_top=False"
+                f"are for {source.input_shape[1:]} images; use that input_shape, or include_top=False"
             )
     for layer in taken:
         layer.set_weights(source.get_layer(layer.name).get_weights())

@@ -115,9 +115,9 @@ def test_several_seeds_with_a_changed_recipe(zoo, small_npz, tmp_path):
 
 def test_recipes(zoo):
     recipes = json.loads(zoo("recipes", "nin", "--json").stdout)
-    assert recipes["seed"]["rate_epochs"] == [35, 50, 75] and recipes["zoo"]["schedule"] == "cosine"
+    assert recipes["paper"]["decay_epochs"] == [35, 50, 75] and recipes["zoo"]["schedule"] == "cosine"
     lines = zoo("recipes", "nin").stdout.splitlines()
-    assert lines[0].split() == ["zoo", "seed"] and "rate_epochs" in [line.split()[0] for line in lines[1:]]
+    assert lines[0].split() == ["zoo", "paper"] and "decay_epochs" in [line.split()[0] for line in lines[1:]]
     assert [line.split()[0] for line in zoo("recipes").stdout.splitlines()] == cifar_zoo.list_models()
 
 
@@ -155,17 +155,17 @@ def test_pack(zoo, tmp_path):
     [
         (["info", "resnet21"], "there is no network 'resnet21'; did you mean"),
         (["predict", "resnet21", "x.png"], "there is no network 'resnet21'"),
-        (["predict", "squeeze1", "no such.png"], "there is no picture 'no such.png'"),
-        (["predict", "squeeze1"], "Missing argument 'PICTURES...'"),
-        (["predict", "squeeze1", "README.md"], "'README.md' cannot be read as a picture"),
-        (["predict", "alex2", "x.png"], "there is no picture"),
+        (["predict", "squeeze1", "no such.png"], "there is no image 'no such.png'"),
+        (["predict", "squeeze1"], "Missing argument 'IMAGES...'"),
+        (["predict", "squeeze1", "README.md"], "'README.md' cannot be read as an image"),
+        (["predict", "alex2", "x.png"], "there is no image"),
         (["evaluate", "senet154"], "senet154 has no published weights"),
         (["evaluate", "squeeze1", "--weights", "imagenet"], "no weights 'imagenet'; there are"),
         (["evaluate", "squeeze1", "--data", "nowhere.npz"], "nowhere.npz: there is no such file or folder"),
         (["fit", "nin0", "--epochs", "0", "--data", "nowhere.npz"], "epochs must be positive, not 0"),
         (["fit", "nin0", "--epochs", "many"], "'many' is not a valid integer"),
         (["fit", "nin0", "--recipe", "best"], "no recipe 'best'"),
-        (["fit", "nin0", "--recipe", "seed2"], "no recipe 'seed2' for nin0; there are zoo, seed"),
+        (["fit", "nin0", "--recipe", "paper2"], "no recipe 'paper2' for nin0; there are zoo, paper"),
         (["fit", "nin0", "--set", "learning_rat=1"], "no field 'learning_rat'; did you mean 'learning_rate'?"),
         (["fit", "nin0", "--set", "epochs=many"], "epochs must be int, not 'many'"),
         (["fit", "nin0", "--seeds", "0,x"], "seeds must be integers with commas between them, not '0,x'"),

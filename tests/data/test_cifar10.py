@@ -28,7 +28,7 @@ def save(path, **changes):
 
 
 def batches():
-    """The five training batches and the test batch as (name, pictures, labels)."""
+    """The five training batches and the test batch as (name, images, labels)."""
     for i in range(5):
         part = slice(10 * i, 10 * i + 10)
         yield f"data_batch_{i + 1}", ARRAYS["x_train"][part], ARRAYS["y_train"][part]
@@ -133,9 +133,9 @@ def test_the_download(tmp_path, monkeypatch):
     "changes, message",
     [
         ({"y_test": None}, "has no array y_test; it has x_train, y_train, x_test"),
-        ({"x_train": ARRAYS["x_train"].astype("float32")}, r"training pictures must be uint8 .* not float32 \(50, 32"),
+        ({"x_train": ARRAYS["x_train"].astype("float32")}, r"training images must be uint8 .* not float32 \(50, 32"),
         ({"x_train": ARRAYS["x_train"][..., 0]}, r"not uint8 \(50, 32, 32\)"),
-        ({"x_test": ARRAYS["x_test"][:, :28]}, r"test pictures must be .* not uint8 \(10, 28, 32, 3\)"),
+        ({"x_test": ARRAYS["x_test"][:, :28]}, r"test images must be .* not uint8 \(10, 28, 32, 3\)"),
         ({"x_test": ARRAYS["x_test"][:0], "y_test": ARRAYS["y_test"][:0]}, r"not uint8 \(0, 32, 32, 3\)"),
         ({"y_train": ARRAYS["y_train"][:49]}, r"labels must be integers \(50,\), not uint8 \(49,\)"),
         ({"y_train": ARRAYS["y_train"].astype("float32")}, "labels must be integers"),
@@ -162,10 +162,10 @@ def test_truncated_files_are_refused(tmp_path, share):
     part = binary / "data_batch_3.bin"
     whole = part.read_bytes()
     part.write_bytes(whole[: int(share * 30_730) // 3073 * 3073 + (7 if share else 0)])
-    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: \d+ bytes are not a whole number of pictures"):
+    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: \d+ bytes are not a whole number of images"):
         load_cifar10(binary)
-    part.write_bytes(whole[: 9 * 3073])  # whole pictures, but not all of them
-    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: 9 pictures, and the largest of the files has 10"):
+    part.write_bytes(whole[: 9 * 3073])  # whole images, but not all of them
+    with pytest.raises(CifarZooError, match=r"data_batch_3.bin: 9 images, and the largest of the files has 10"):
         load_cifar10(binary)
     python = write_python_folder(tmp_path / "cifar-10-batches-py")
     part = python / "data_batch_2"

@@ -1,4 +1,4 @@
-"""Folders of one's own pictures."""
+"""Folders of one's own images."""
 
 import numpy as np
 import pytest
@@ -8,22 +8,22 @@ from cifar_zoo import CifarZooError
 from cifar_zoo.data.folder import load_folder
 
 
-def save(path, colour, mode="RGB"):
+def save(path, color, mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, (40, 50), colour).save(path)
+    Image.new(mode, (40, 50), color).save(path)
 
 
-def test_classes_and_pictures_come_sorted(tmp_path):
+def test_classes_and_images_come_sorted(tmp_path):
     save(tmp_path / "zebra" / "b.png", (30, 0, 0))
     save(tmp_path / "zebra" / "a.webp", (0, 0, 0))
     save(tmp_path / "ant" / "1.png", 40_000, "I;16")
     save(tmp_path / "ant" / "2.PNG", (0, 0, 0, 0), "RGBA")
     save(tmp_path / "ant" / "3.tiff", 77, "L")
-    pictures, labels, names = load_folder(str(tmp_path))
+    images, labels, names = load_folder(str(tmp_path))
     assert names == ["ant", "zebra"]
     assert labels.tolist() == [0, 0, 0, 1, 1] and labels.dtype == np.int64
-    assert pictures.shape == (5, 32, 32, 3) and pictures.dtype == np.uint8
-    assert pictures[:, 16, 16].tolist() == [[155] * 3, [255] * 3, [77] * 3, [0] * 3, [30, 0, 0]]
+    assert images.shape == (5, 32, 32, 3) and images.dtype == np.uint8
+    assert images[:, 16, 16].tolist() == [[155] * 3, [255] * 3, [77] * 3, [0] * 3, [30, 0, 0]]
 
 
 def test_hidden_and_loose_files_are_passed_over(tmp_path):
@@ -32,8 +32,8 @@ def test_hidden_and_loose_files_are_passed_over(tmp_path):
     (tmp_path / "ant" / ".checkpoints").mkdir()
     (tmp_path / ".git").mkdir()
     (tmp_path / "README.txt").write_text("beside the classes")
-    pictures, labels, names = load_folder(tmp_path)
-    assert (len(pictures), labels.tolist(), names) == (1, [0], ["ant"])
+    images, labels, names = load_folder(tmp_path)
+    assert (len(images), labels.tolist(), names) == (1, [0], ["ant"])
 
 
 def test_what_is_no_such_folder_is_refused(tmp_path):
@@ -41,17 +41,17 @@ def test_what_is_no_such_folder_is_refused(tmp_path):
     folder.mkdir()
     with pytest.raises(CifarZooError, match="there is no folder '.*nothing'"):
         load_folder(folder / "nothing")
-    with pytest.raises(CifarZooError, match="has no sub-folders; it needs one with pictures for each class"):
+    with pytest.raises(CifarZooError, match="has no sub-folders; it needs one with images for each class"):
         load_folder(folder)
     save(folder / "loose.png", (1, 2, 3))
     with pytest.raises(CifarZooError, match="there is no folder '.*loose.png'"):
         load_folder(folder / "loose.png")
     save(folder / "ant" / "1.png", (1, 2, 3))
     (folder / "bee").mkdir()
-    with pytest.raises(CifarZooError, match="the class '.*bee' has no pictures"):
+    with pytest.raises(CifarZooError, match="the class '.*bee' has no images"):
         load_folder(folder)
-    (folder / "bee" / "notes.txt").write_text("no picture")
-    with pytest.raises(CifarZooError, match="notes.txt' cannot be read as a picture"):
+    (folder / "bee" / "notes.txt").write_text("no image")
+    with pytest.raises(CifarZooError, match="notes.txt' cannot be read as an image"):
         load_folder(folder)
-    with pytest.raises(CifarZooError, match="ant' is a folder where a picture of the class '.*' should be"):
+    with pytest.raises(CifarZooError, match="ant' is a folder where an image of the class '.*' should be"):
         load_folder(tmp_path)

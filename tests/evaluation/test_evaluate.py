@@ -10,7 +10,7 @@ from cifar_zoo import CifarZooError, evaluate, predict
 
 
 def test_accuracy_and_loss():
-    """A network that gives for each picture the probabilities written into its first pixels."""
+    """A network that gives for each image the probabilities written into its first pixels."""
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (700, 32, 32, 3), dtype="uint8")
     y = random.integers(0, 10, 700, dtype="uint8")
@@ -21,7 +21,7 @@ def test_accuracy_and_loss():
     log_probabilities = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
     metrics = evaluate(model, (x, y), batch_size=300)
     assert metrics["correct"] == int((raw.argmax(axis=1) == y).sum())
-    assert metrics["accuracy"] == metrics["correct"] / 700 and metrics["pictures"] == 700
+    assert metrics["accuracy"] == metrics["correct"] / 700 and metrics["images"] == 700
     assert metrics["loss"] == pytest.approx(-log_probabilities[np.arange(700), y].mean(), rel=1e-5)
 
 
@@ -51,5 +51,5 @@ def test_predict_gives_the_probabilities_of_the_network(tmp_path):
 def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(CifarZooError, match="top must be from 1 to 10, not 0"):
         predict("nin0", [tmp_path / "x.png"], top=0)
-    with pytest.raises(CifarZooError, match="there is no picture"):
+    with pytest.raises(CifarZooError, match="there is no image"):
         predict("nin0", [tmp_path / "x.png"])

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import layer_table, sandbox_flops, skeleton
+from cifar_zoo.evaluation.inspection import abstract_model, layer_table, sandbox_flops
 
 # network -> millions of operations that the table of tensorsandbox quotes, at 24x24 and (by its formula) at 32x32
 QUOTED = {
@@ -21,9 +21,9 @@ QUOTED = {
 @pytest.mark.parametrize("name", QUOTED)
 def test_the_operations_are_those_of_the_published_table(name):
     at_24, at_32 = QUOTED[name]
-    assert sandbox_flops(skeleton(name)) / 1e6 == pytest.approx(at_24, abs=5e-4)
+    assert sandbox_flops(abstract_model(name)) / 1e6 == pytest.approx(at_24, abs=5e-4)
     if at_32:
-        assert sandbox_flops(skeleton(name, input_shape=(32, 32, 3))) / 1e6 == pytest.approx(at_32, abs=5e-4)
+        assert sandbox_flops(abstract_model(name, input_shape=(32, 32, 3))) / 1e6 == pytest.approx(at_32, abs=5e-4)
 
 
 def test_multiply_adds_of_resnet20_by_arithmetic():
@@ -55,10 +55,10 @@ def test_parts_of_layers_count_where_they_are_used():
 def test_a_skeleton_takes_no_memory_for_its_weights():
     code = """
 import keras, resource
-from cifar_zoo.evaluation.inspection import skeleton
+from cifar_zoo.evaluation.inspection import abstract_model
 keras.ops.zeros(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(skeleton("senet154").count_params(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(abstract_model("senet154").count_params(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parameters, kilobytes = map(int, done.stdout.split())

@@ -11,12 +11,12 @@ from cifar_zoo import CifarZooError, evaluate
 from cifar_zoo.evaluation.evaluate import VIEWS, view
 
 
-def random_pictures(*shape):
+def random_images(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
 
 
 def views_by_numpy(x, side):
-    """The six views (weight, pictures), the picture first, by slices of one padded copy; the margin must be even."""
+    """The six views (weight, images), the image first, by slices of one padded copy; the margin must be even."""
     margin = (x.shape[1] - side) // 2
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
     views = []
@@ -27,8 +27,8 @@ def views_by_numpy(x, side):
 
 
 def averaged_by_numpy(views, log_probabilities, y):
-    """Number right and loss of the weighted mean of the log-probabilities (n, classes), normalised again."""
-    mean = sum(weight * log_probabilities(pictures) for weight, pictures in views)
+    """Number right and loss of the weighted mean of the log-probabilities (n, classes), normalized again."""
+    mean = sum(weight * log_probabilities(images) for weight, images in views)
     mean = mean - np.log(np.exp(mean).sum(axis=1, keepdims=True))
     return int((mean.argmax(axis=1) == y).sum()), -mean[np.arange(len(y)), y].mean()
 
@@ -41,7 +41,7 @@ def log_softmax(scores):
 @pytest.mark.parametrize(("rows", "columns", "height", "width"), [(32, 32, 32, 32), (9, 7, None, None), (8, 6, 4, 6)])
 def test_views_are_those_of_pytorch(rows, columns, height, width):
     torch = pytest.importorskip("torch")
-    x = random_pictures(5, rows, columns, 3)
+    x = random_images(5, rows, columns, 3)
     padded = torch.nn.functional.pad(torch.tensor(x).permute(0, 3, 1, 2).float(), (1, 1, 1, 1), mode="reflect")
     for _, shift, mirrored in VIEWS:
         expected = padded[:, :, 1 + shift : 1 + shift + rows, 1 + shift : 1 + shift + columns]
@@ -61,7 +61,7 @@ def test_weights_of_the_views():
 
 
 def test_a_crop_moves_onto_the_pixels_around_it():
-    x = random_pictures(3, 33, 32, 3)
+    x = random_images(3, 33, 32, 3)
     np.testing.assert_array_equal(view(x, 24, 24, shift=-1, mirrored=False), x[:, 3:27, 3:27])
     np.testing.assert_array_equal(view(x, 24, 24, shift=1, mirrored=True), x[:, 5:29, 5:29][:, :, ::-1])
     np.testing.assert_array_equal(view(x, 32, 32, shift=1, mirrored=False)[:, :, :31], x[:, 1:33, 1:])
@@ -69,8 +69,8 @@ def test_a_crop_moves_onto_the_pixels_around_it():
     np.testing.assert_array_equal(view(x, 24, 31, shift=0, mirrored=True), x[:, 4:28, :31][:, :, ::-1])
 
 
-def test_a_view_takes_the_memory_of_its_pictures():
-    x = random_pictures(2000, 32, 32, 3)
+def test_a_view_takes_the_memory_of_its_images():
+    x = random_images(2000, 32, 32, 3)
     before = x.copy()
     tracemalloc.start()
     try:
@@ -82,9 +82,9 @@ def test_a_view_takes_the_memory_of_its_pictures():
     np.testing.assert_array_equal(x, before)
 
 
-def test_pictures_smaller_than_the_view_are_refused():
-    with pytest.raises(CifarZooError, match="the network takes 24x24 pictures, and these have only 20x32 pixels"):
-        view(random_pictures(1, 20, 32, 3), 24, 24, shift=0, mirrored=False)
+def test_images_smaller_than_the_view_are_refused():
+    with pytest.raises(CifarZooError, match="the network takes 24x24 images, and these have only 20x32 pixels"):
+        view(random_images(1, 20, 32, 3), 24, 24, shift=0, mirrored=False)
 
 
 def linear_network(weights, side, probabilities):
@@ -99,13 +99,13 @@ def linear_network(weights, side, probabilities):
 @pytest.mark.parametrize("probabilities", [False, True], ids=["logits", "probabilities"])
 @pytest.mark.parametrize("side", [12, 8])
 def test_figures_of_a_network_by_hand(side, probabilities):
-    x = random_pictures(300, 12, 12, 3)
+    x = random_images(300, 12, 12, 3)
     y = np.random.default_rng(1).integers(0, 7, 300, dtype="uint8")
     weights = np.random.default_rng(2).normal(0, 1e-3, (side * side * 3, 7)).astype("float32")
     model = linear_network(weights, side, probabilities)
 
-    def log_probabilities(pictures):
-        return log_softmax(pictures.reshape(300, -1).astype("float64") @ weights.astype("float64"))
+    def log_probabilities(images):
+        return log_softmax(images.reshape(300, -1).astype("float64") @ weights.astype("float64"))
 
     views = views_by_numpy(x, side)
     correct, loss = averaged_by_numpy(views, log_probabilities, y)
@@ -116,12 +116,12 @@ def test_figures_of_a_network_by_hand(side, probabilities):
     plain_correct, plain_loss = averaged_by_numpy([(1, views[0][1])], log_probabilities, y)
     assert figures["correct"] == plain_correct and figures["loss"] == pytest.approx(plain_loss, rel=1e-6)
     assert abs(plain_loss - loss) > 1e-3
-    assert list(figures) == ["accuracy", "loss", "correct", "pictures", "tta_accuracy", "tta_loss", "tta_correct"]
+    assert list(figures) == ["accuracy", "loss", "correct", "images", "tta_accuracy", "tta_loss", "tta_correct"]
     assert evaluate(model, (x, y), batch_size=128) == {k: v for k, v in figures.items() if not k.startswith("tta")}
 
 
 def test_a_network_that_is_certain():
-    """Zeros among the probabilities: of a picture and its mirror image the network says the opposite."""
+    """Zeros among the probabilities: of an image and its mirror image the network says the opposite."""
     inputs = keras.Input((8, 8, 3))
     lighter_left = keras.layers.Lambda(
         lambda p: keras.ops.one_hot(keras.ops.cast(p[:, 0, 0, 0] > p[:, 0, -1, 0], "int32"), 2), output_shape=(2,)
@@ -136,25 +136,25 @@ def test_a_network_that_is_certain():
 
 def test_each_view_is_seen_once():
     class Counting(keras.Model):
-        def predict(self, pictures, **options):
-            self.seen.append(pictures.copy())
-            return super().predict(pictures, **options)
+        def predict(self, images, **options):
+            self.seen.append(images.copy())
+            return super().predict(images, **options)
 
     inputs = keras.Input((6, 6, 3))
     model = Counting(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
     model.seen = []
-    x = random_pictures(7, 8, 8, 3)
+    x = random_images(7, 8, 8, 3)
     evaluate(model, (x, np.zeros(7, "uint8")), tta=True)
-    np.testing.assert_array_equal(np.stack(model.seen), np.stack([pictures for _, pictures in views_by_numpy(x, 6)]))
+    np.testing.assert_array_equal(np.stack(model.seen), np.stack([images for _, images in views_by_numpy(x, 6)]))
 
 
 @pytest.mark.parametrize("name", [pytest.param("resnet20", marks=pytest.mark.full), "squeeze1"])
-def test_published_weights_on_real_pictures(cifar10, name):
+def test_published_weights_on_real_images(cifar10, name):
     x, y = (array[:1000] for array in cifar10[1])
     model = cifar_zoo.create_model(name, weights="cifar10")
 
-    def log_probabilities(pictures):
-        return np.log(model.predict(np.ascontiguousarray(pictures), batch_size=500, verbose=0).astype("float64"))
+    def log_probabilities(images):
+        return np.log(model.predict(np.ascontiguousarray(images), batch_size=500, verbose=0).astype("float64"))
 
     correct, loss = averaged_by_numpy(views_by_numpy(x, model.input_shape[1]), log_probabilities, y)
     figures = evaluate(model, (x, y), tta=True)

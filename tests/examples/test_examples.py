@@ -44,12 +44,12 @@ def folder(tmp_path_factory):
 
 def test_finetune_on_a_folder(folder, tmp_path):
     text = printed(run("finetune.py", folder, "--epochs", 4, "--batch-size", 16, "--output", "a.keras", cwd=tmp_path))
-    assert "240 pictures to train on and 60 held out, of 5 classes: digit 0, digit 1, digit 2, digit 3, digit 4" in text
+    assert "240 images to train on and 60 held out, of 5 classes: digit 0, digit 1, digit 2, digit 3, digit 4" in text
     _, tuned = accuracies(text)
     assert tuned >= 0.95
-    pictures, labels, names = load_folder(folder)
-    assert re.search(rf"a.keras: a picture of class ({'|'.join(names)}) is of class \1 by", text)
-    scores = cifar_zoo.load_model(tmp_path / "a.keras").predict(pictures, verbose=0)
+    images, labels, names = load_folder(folder)
+    assert re.search(rf"a.keras: an image of class ({'|'.join(names)}) is of class \1 by", text)
+    scores = cifar_zoo.load_model(tmp_path / "a.keras").predict(images, verbose=0)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert (scores.argmax(axis=1) == labels).mean() >= 0.95
 
@@ -85,7 +85,7 @@ def test_train_your_own_learns(cifar10, tmp_path):
 def test_a_bad_folder_ends_in_one_line(example, tmp_path):
     """Exit code 2 and a last line that names what is wrong, as of a command."""
     (tmp_path / "cat").mkdir()
-    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
     process = run(example, tmp_path, cwd=tmp_path)
     assert process.returncode == 2 and "Traceback" not in process.stderr
-    assert re.search(r"error: '.*notes.txt' cannot be read as a picture", process.stderr.splitlines()[-1])
+    assert re.search(r"error: '.*notes.txt' cannot be read as an image", process.stderr.splitlines()[-1])

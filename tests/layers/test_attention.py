@@ -153,7 +153,7 @@ def test_parameters():
     assert parameters(layers.ChannelAttention(8), shape) == (64 * 8 + 8) + (8 * 64 + 64)
     assert parameters(layers.SpatialAttention(7), shape) == 7 * 7 * 2 + 1
     assert parameters(layers.CBAM(8, 5), shape) == (64 * 8 + 8) + (8 * 64 + 64) + 5 * 5 * 2 + 1
-    # Batch normalisation has four numbers a unit.
+    # Batch normalization has four numbers a unit.
     assert parameters(layers.SelectiveKernel(), [shape] * 2) == 64 * 32 + 4 * 32 + (32 * 2 * 64 + 2 * 64)
     assert parameters(layers.SelectiveKernel(1), [shape] * 3) == 64 * 64 + 4 * 64 + (64 * 3 * 64 + 3 * 64)
 

@@ -1,4 +1,4 @@
-"""Layers that change pictures, each against an independent computation.
+"""Layers that change images, each against an independent computation.
 
 A statistical test fails by chance with probability 0.001 for a random seed; the seeds are fixed.
 """
@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from cifar_zoo import layers
 from cifar_zoo.layers import trivial_augment
-from cifar_zoo.layers.affine import about_centre, warp
+from cifar_zoo.layers.affine import about_center, warp
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (64, 12, 10, 3), dtype="uint8")
@@ -75,7 +75,7 @@ def test_pixels_as_integers(name):
         (lambda: layers.RandomCrop(8, 8, padding=-1), "padding must be an integer from 0, not -1"),
         (lambda: layers.RandomCrop(8, 8, padding_mode="edge"), "padding_mode must be one of .*, not 'edge'"),
         (lambda: layers.RandomCrop(13, 8)(PIXELS), "cannot cut 13x8 out of 12x10"),
-        (lambda: layers.RandomCrop(8, 8, padding=10)(PIXELS), "cannot cut 8x8 out of 12x10 pictures with padding=10"),
+        (lambda: layers.RandomCrop(8, 8, padding=10)(PIXELS), "cannot cut 8x8 out of 12x10 images with padding=10"),
         (lambda: layers.TrivialAugmentWide()(PIXELS[..., :2]), "not 12x10 with 2"),
         (lambda: layers.TrivialAugmentWide()(PIXELS[:, :2]), "not 2x10 with 3"),
     ],
@@ -85,32 +85,32 @@ def test_wrong_values(make, message):
         make()
 
 
-def crops(picture, height, width, padding, **mode):
-    """All windows of a padded picture, by their place."""
-    padded = np.pad(picture, ((padding, padding), (padding, padding), (0, 0)), **mode)
+def crops(image, height, width, padding, **mode):
+    """All windows of a padded image, by their place."""
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), **mode)
     rows, columns = padded.shape[0] - height + 1, padded.shape[1] - width + 1
     return {(r, c): padded[r : r + height, c : c + width] for r in range(rows) for c in range(columns)}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("padding_mode, fill", [("reflect", 0), ("constant", 0), ("constant", (3, 2, 1))])
-def test_random_crop_cuts_a_window_of_each_picture(padding_mode, fill, dtype):
+def test_random_crop_cuts_a_window_of_each_image(padding_mode, fill, dtype):
     layer = layers.RandomCrop(9, 8, padding=3, padding_mode=padding_mode, fill=fill, seed=3)
     x = np.random.default_rng(1).integers(0, 256, (300, 12, 10, 3)).astype(dtype)
     out = apply(layer, x, training=True)
     assert out.dtype == dtype
     places = []
-    for picture, window in zip(x, out, strict=True):
+    for image, window in zip(x, out, strict=True):
         if padding_mode == "reflect":
-            windows = crops(picture, 9, 8, 3, mode="reflect")
+            windows = crops(image, 9, 8, 3, mode="reflect")
         else:
-            windows = crops(picture - np.array(fill, dtype), 9, 8, 3)
+            windows = crops(image - np.array(fill, dtype), 9, 8, 3)
             windows = {place: crop + np.array(fill, dtype) for place, crop in windows.items()}
         found = [place for place, crop in windows.items() if np.array_equal(crop, window)]
         assert len(found) == 1
         places += found
     rows, columns = (np.bincount(values) for values in zip(*places, strict=True))
-    assert len(rows) == 12 + 6 - 9 + 1 and rows.min() > 0  # every row is drawn, by single pictures
+    assert len(rows) == 12 + 6 - 9 + 1 and rows.min() > 0  # every row is drawn, by single images
     assert len(columns) == 10 + 6 - 8 + 1 and columns.min() > 0
 
 
@@ -130,7 +130,7 @@ def test_random_crop_takes_the_middle_in_inference():
     np.testing.assert_array_equal(apply(layers.RandomCrop(8, 6, padding=2), PIXELS), PIXELS[:, 2:10, 2:8])
 
 
-def test_random_flip_mirrors_half_of_the_pictures():
+def test_random_flip_mirrors_half_of_the_images():
     x = RANDOM.integers(0, 256, (2000, 4, 5, 3), dtype="uint8")
     out = apply(layers.RandomFlip(seed=0), x, training=True)
     same = np.array([np.array_equal(a, b) for a, b in zip(x, out, strict=True)])
@@ -140,7 +140,7 @@ def test_random_flip_mirrors_half_of_the_pictures():
 
 
 def test_alternating_flip_alternates():
-    """Over four epochs of ten steps, each with its own order of the pictures."""
+    """Over four epochs of ten steps, each with its own order of the images."""
     x = scipy.ndimage.gaussian_filter(RANDOM.normal(128, 400, (2000, 16, 16, 3)), (0, 2, 2, 1))
     x = np.clip(x, 0, 255).astype("uint8")
     layer = layers.AlternatingFlip(steps_per_epoch=10, seed=0)
@@ -166,12 +166,12 @@ def test_cutout_blanks_a_square():
     rows, columns = blank.any(axis=2).sum(axis=1), blank.any(axis=1).sum(axis=1)
     np.testing.assert_array_equal(blank.sum(axis=(1, 2)), rows * columns)  # a full rectangle
     assert set(rows) == set(columns) == {2, 3, 4}  # smaller only at the edge
-    # The centre is uniform: of 12 places in a row, a pixel of the middle is covered from 4 of them.
+    # The center is uniform: of 12 places in a row, a pixel of the middle is covered from 4 of them.
     assert abs(blank[:, 5, 6].mean() - (4 / 10) * (4 / 12)) < 3.3 * np.sqrt(0.133 * 0.867 / 4000)
 
 
 def random_matrices(count, strength):
-    """Maps about anywhere, up to far outside of the picture."""
+    """Maps about anywhere, up to far outside of the image."""
     matrices = np.zeros((count, 2, 3))
     matrices[:, [0, 1], [0, 1]] = 1
     matrices[:, :, :2] += RANDOM.normal(0, strength, (count, 2, 2))
@@ -197,13 +197,13 @@ def test_warp_is_that_of_scipy(interpolation, order, fill_mode, scipy_mode, stre
             np.stack(
                 [
                     scipy.ndimage.affine_transform(
-                        picture[..., c], matrix[:, :2], matrix[:, 2], order=order, mode=scipy_mode, cval=fill[c]
+                        image[..., c], matrix[:, :2], matrix[:, 2], order=order, mode=scipy_mode, cval=fill[c]
                     )
                     for c in range(3)
                 ],
                 axis=-1,
             )
-            for picture, matrix in zip(x, matrices.astype("float64"), strict=True)
+            for image, matrix in zip(x, matrices.astype("float64"), strict=True)
         ]
     )
     sure = far_from_ties(matrices, 12, 10) | (order == 1)
@@ -222,17 +222,17 @@ def test_warp_is_that_of_pillow(interpolation, resample):
     if interpolation == "bilinear":  # Pillow mixes nothing in at the border: only what comes from the inside
         zero = ops.convert_to_numpy(warp(np.ones_like(PIXELS[..., :1], "float32"), matrices, fill_mode="constant"))
         sure = zero[..., 0] == 1
-    for matrix, picture, found, here in zip(matrices.astype("float64"), PIXELS, out, sure, strict=True):
-        (a, b, c), (d, e, f) = matrix  # to Pillow's x, y, with pixels' centres at one half
+    for matrix, image, found, here in zip(matrices.astype("float64"), PIXELS, out, sure, strict=True):
+        (a, b, c), (d, e, f) = matrix  # to Pillow's x, y, with pixels' centers at one half
         data = (e, d, f - (e + d - 1) / 2, b, a, c - (a + b - 1) / 2)
-        expected = np.asarray(Image.fromarray(picture).transform((10, 12), Image.AFFINE, data, resample))
+        expected = np.asarray(Image.fromarray(image).transform((10, 12), Image.AFFINE, data, resample))
         difference = np.abs(found[here].astype(int) - expected[here])
         assert difference.max(initial=0) <= (interpolation == "bilinear")  # Pillow rounds after each axis
 
 
-def test_about_centre():
+def test_about_center():
     one, zero = np.ones(2, "float32"), np.zeros(2, "float32")
-    half_turn = ops.convert_to_numpy(about_centre(12, 10, ((-one, zero), (zero, -one)), (zero, one)))
+    half_turn = ops.convert_to_numpy(about_center(12, 10, ((-one, zero), (zero, -one)), (zero, one)))
     np.testing.assert_array_equal(half_turn, [[[-1, 0, 11], [0, -1, 10]]] * 2)
 
 
@@ -241,27 +241,27 @@ def test_random_affine_is_the_map_of_image_data_generator(monkeypatch):
     draws = RANDOM.uniform(-1, 1, (6, 64)).astype("float32")
     monkeypatch.setattr(keras.random, "uniform", lambda *args, **options: ops.convert_to_tensor(draws))
     out = apply(layers.RandomAffine(40, 0.2, 30, 0.5), PIXELS.astype("float32"), training=True)
-    centre = np.array([5.5, 4.5])
-    for picture, found, (angle, slant, *rest) in zip(PIXELS, out, draws.T.astype("float64"), strict=True):
+    center = np.array([5.5, 4.5])
+    for image, found, (angle, slant, *rest) in zip(PIXELS, out, draws.T.astype("float64"), strict=True):
         angle, slant, move, zoom = np.radians(40 * angle), np.radians(30 * slant), rest[:2], rest[2:]
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shear = np.array([[1, -np.sin(slant)], [0, np.cos(slant)]])
         linear = rotation @ shear @ np.diag(1 + 0.5 * np.array(zoom))
-        offset = centre + rotation @ (0.2 * np.array([12, 10]) * move) - linear @ centre
+        offset = center + rotation @ (0.2 * np.array([12, 10]) * move) - linear @ center
         for c in range(3):
             expected = scipy.ndimage.affine_transform(
-                picture[..., c].astype(float), linear, offset, order=1, mode="nearest"
+                image[..., c].astype(float), linear, offset, order=1, mode="nearest"
             )
             np.testing.assert_allclose(found[..., c], expected, atol=0.02)
 
 
-def test_random_affine_draws_uniformly_for_each_picture():
-    """The six numbers of each picture, from what becomes of a picture whose pixels hold their own place."""
+def test_random_affine_draws_uniformly_for_each_image():
+    """The six numbers of each image, from what becomes of an image whose pixels hold their own place."""
     count, height, width = 3000, 24, 32
     ramp = np.stack(np.indices((height, width)), axis=-1).astype("float32")
     layer = layers.RandomAffine(rotation=15, shift=0.1, shear=5, zoom=0.125, seed=0)
     out = apply(layer, np.broadcast_to(ramp, (count, height, width, 2)), training=True)
-    middle = (slice(8, 16), slice(12, 20))  # comes from inside of the picture in any case
+    middle = (slice(8, 16), slice(12, 20))  # comes from inside of the image in any case
     places = np.concatenate([ramp[middle] - [11.5, 15.5], np.ones((8, 8, 1))], axis=-1).reshape(64, 3)
     found = (out[:, *middle] - [11.5, 15.5]).reshape(count, 64, 2)
     fit = np.einsum("ij,njk->nik", np.linalg.pinv(places), found)
@@ -280,7 +280,7 @@ def test_random_affine_draws_uniformly_for_each_picture():
     )
     for values in drawn:
         assert is_uniform(values, -1, 1)
-        assert len(np.unique(values.round(5))) > 0.98 * count  # one for each picture
+        assert len(np.unique(values.round(5))) > 0.98 * count  # one for each image
     correlations = np.corrcoef(drawn)[np.triu_indices(6, 1)]
     assert np.abs(correlations).max() < 4 / np.sqrt(count)  # 15 of them, by chance beyond with probability 0.001
 
@@ -316,9 +316,9 @@ def test_brightness_and_contrast_are_those_of_tensorflow():
     np.testing.assert_allclose(out, tf.image.adjust_contrast(x, 0.7), atol=1e-3)
 
 
-def pillow(operation, picture, level, sign):
+def pillow(operation, image, level, sign):
     """One operation of TrivialAugment by Pillow itself."""
-    image = Image.fromarray(picture.squeeze())
+    image = Image.fromarray(image.squeeze())
     strength = level / 30
     factor, shear, shift = 1 + sign * 0.99 * strength, sign * 0.99 * strength, sign * int(level * 32 / 30)
     result = {
@@ -337,11 +337,11 @@ def pillow(operation, picture, level, sign):
         "autocontrast": lambda: ImageOps.autocontrast(image),
         "equalize": lambda: ImageOps.equalize(image),
     }[operation]()
-    return np.asarray(result).reshape(picture.shape)
+    return np.asarray(result).reshape(image.shape)
 
 
 def natural(height, width, channels):
-    """Pictures of many kinds: noise, smooth, dim, of two colours, of one colour."""
+    """Images of many kinds: noise, smooth, dim, of two colors, of one color."""
     noise = RANDOM.integers(0, 256, (3, height, width, channels))
     smooth = scipy.ndimage.gaussian_filter(RANDOM.normal(128, 400, (6, height, width, channels)), (0, 3, 3, 0))
     dim = RANDOM.integers(90, 130, (3, height, width, channels))
@@ -350,14 +350,14 @@ def natural(height, width, channels):
     return np.clip(np.concatenate([noise, smooth, dim, two, one]), 0, 255).astype("uint8")
 
 
-def differences(found, picture, operation, level, sign):
-    """The largest difference from Pillow in grey levels, where rounding does not choose between two near pixels."""
-    difference = np.abs(found.astype(int) - pillow(operation, picture, level, sign)).max(axis=-1)
+def differences(found, image, operation, level, sign):
+    """The largest difference from Pillow in gray levels, where rounding does not choose between two near pixels."""
+    difference = np.abs(found.astype(int) - pillow(operation, image, level, sign)).max(axis=-1)
     if operation != "rotate":
         return difference.max()
-    angle, (height, width) = np.radians(sign * 135 * level / 30), picture.shape[:2]
+    angle, (height, width) = np.radians(sign * 135 * level / 30), image.shape[:2]
     cos, sin = np.cos(angle), np.sin(angle)
-    matrix = ops.convert_to_numpy(about_centre(height, width, ((cos, sin), (-sin, cos))))
+    matrix = ops.convert_to_numpy(about_center(height, width, ((cos, sin), (-sin, cos))))
     sure = far_from_ties(matrix[None], height, width)[0]
     assert sure.mean() > 0.8
     return difference[sure].max()
@@ -371,20 +371,20 @@ def test_the_operations_of_trivial_augment_are_those_of_pillow(level, shape):
         levels, signs = np.full((14, len(x)), level, "int32"), np.full((14, len(x)), sign, "int32")
         pixels = np.broadcast_to(x.astype("float32"), (14, *x.shape))
         out = trivial_augment.operate(*map(ops.convert_to_tensor, (pixels, levels, signs)), fill=0)
-        for operation, pictures in zip(trivial_augment.OPERATIONS, ops.convert_to_numpy(out), strict=True):
+        for operation, images in zip(trivial_augment.OPERATIONS, ops.convert_to_numpy(out), strict=True):
             # Pillow's autocontrast loses a level now and then to the rounding of a quotient of whole numbers.
             allowed = 1 if operation == "autocontrast" else 0
-            for picture, found in zip(x, pictures, strict=True):
-                assert differences(found, picture, operation, level, sign) <= allowed, operation
+            for image, found in zip(x, images, strict=True):
+                assert differences(found, image, operation, level, sign) <= allowed, operation
 
 
 def test_trivial_augment_makes_what_pillow_makes():
-    """Each picture that comes out is one that Pillow makes of the picture that went in."""
+    """Each image that comes out is one that Pillow makes of the image that went in."""
     x = np.concatenate([natural(12, 10, 3), PIXELS])[:64]
     out = apply(layers.TrivialAugmentWide(seed=0), x, training=True)
-    for picture, found in zip(x[:24], out, strict=False):
+    for image, found in zip(x[:24], out, strict=False):
         made = (
-            differences(found, picture, operation, level, sign)
+            differences(found, image, operation, level, sign)
             for operation in trivial_augment.OPERATIONS
             for level in range(31)
             for sign in (-1, 1)
@@ -419,13 +419,13 @@ def test_trivial_augment_shares_the_batch_out(operations, batch):
     x = np.broadcast_to(100 * kinds[:, None, None, None], (batch, 3, 3, 1)).astype("float32")
     for _ in range(20):
         out = apply(layer, x, training=True)[:, 0, 0, 0].astype(int)
-        np.testing.assert_array_equal(out // 100, kinds)  # every picture gets its own back
+        np.testing.assert_array_equal(out // 100, kinds)  # every image gets its own back
         counts = np.bincount(out % 100, minlength=14)
         assert len(counts) == 14 and set(counts) <= {batch // 14, -(-batch // 14)}
         assert operations[-1][0].shape == (14, -(-batch // 14))
 
 
-def test_trivial_augment_draws_each_operation_alike_for_each_picture(operations):
+def test_trivial_augment_draws_each_operation_alike_for_each_image(operations):
     layer, x = layers.TrivialAugmentWide(seed=0), np.zeros((9, 3, 3, 1), "float32")
     drawn = np.stack([apply(layer, x, training=True)[:, 0, 0, 0].astype(int) for _ in range(500)])
     counts = np.stack([np.bincount(column, minlength=14) for column in drawn.T])

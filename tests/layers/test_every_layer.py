@@ -18,7 +18,7 @@ from cifar_zoo import layers
 BATCH = 16
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """How to make a layer, with a seed if it draws, and what it takes and gives."""
 
     make: Callable[[], keras.layers.Layer]
@@ -28,36 +28,38 @@ class Row(NamedTuple):
 
 
 EVERY_LAYER = {
-    "Activation": Row(lambda: layers.Activation("gelu"), any_rank="always"),
-    "AlternatingFlip": Row(lambda: layers.AlternatingFlip(1, seed=1)),
-    "BatchNormalization": Row(lambda: layers.BatchNormalization(momentum=0.8, epsilon=1e-3), any_rank="until built"),
-    "CBAM": Row(lambda: layers.CBAM(2, 3)),
-    "ChannelAttention": Row(lambda: layers.ChannelAttention(2)),
-    "ChannelShuffle": Row(lambda: layers.ChannelShuffle(2)),
-    "Conv2D": Row(lambda: layers.Conv2D(6, 1), (6, 5, 4)),
-    "CutMix": Row(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
-    "Cutout": Row(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),
-    "DrawColumn": Row(lambda: layers.DrawColumn(3, seed=1), dtypes=("int32",)),
-    "FractalJoin": Row(lambda: layers.FractalJoin(0.4, seed=1), [(8, 8, 4)] * 3),
-    "GroupedConv2D": Row(lambda: layers.GroupedConv2D(6, 3, groups=2)),
-    "LocalResponseNormalization": Row(lambda: layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75)),
-    "MaxPooling2D": Row(lambda: layers.MaxPooling2D(3, 2, padding="same")),
-    "Mixup": Row(lambda: layers.Mixup(1.0, seed=1), dtypes=(None, "float32")),
-    "PadChannels": Row(lambda: layers.PadChannels(7)),
-    "PatchWhitening": Row(lambda: layers.PatchWhitening()),
-    "PerImageStandardization": Row(lambda: layers.PerImageStandardization()),
-    "RandomAffine": Row(lambda: layers.RandomAffine(15, 0.1, 5, 0.1, seed=1)),
-    "RandomBrightness": Row(lambda: layers.RandomBrightness(0.5, seed=1)),
-    "RandomContrast": Row(lambda: layers.RandomContrast(0.2, 1.8, seed=1)),
-    "RandomCrop": Row(lambda: layers.RandomCrop(8, 9, padding=2, seed=1)),
-    "RandomFlip": Row(lambda: layers.RandomFlip(seed=1)),
-    "SelectiveKernel": Row(lambda: layers.SelectiveKernel(2, 4), [(8, 8, 4)] * 3),
-    "ShakeDrop": Row(lambda: layers.ShakeDrop(0.5, seed=1)),
-    "ShakeShake": Row(lambda: layers.ShakeShake(seed=1), [(8, 8, 4)] * 2),
-    "SpatialAttention": Row(lambda: layers.SpatialAttention(3)),
-    "SqueezeExcite": Row(lambda: layers.SqueezeExcite(2)),
-    "StochasticDepth": Row(lambda: layers.StochasticDepth(0.5, seed=1)),
-    "TrivialAugmentWide": Row(lambda: layers.TrivialAugmentWide(seed=1), (12, 10, 3)),
+    "Activation": PublishedRow(lambda: layers.Activation("gelu"), any_rank="always"),
+    "AlternatingFlip": PublishedRow(lambda: layers.AlternatingFlip(1, seed=1)),
+    "BatchNormalization": PublishedRow(
+        lambda: layers.BatchNormalization(momentum=0.8, epsilon=1e-3), any_rank="until built"
+    ),
+    "CBAM": PublishedRow(lambda: layers.CBAM(2, 3)),
+    "ChannelAttention": PublishedRow(lambda: layers.ChannelAttention(2)),
+    "ChannelShuffle": PublishedRow(lambda: layers.ChannelShuffle(2)),
+    "Conv2D": PublishedRow(lambda: layers.Conv2D(6, 1), (6, 5, 4)),
+    "CutMix": PublishedRow(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
+    "Cutout": PublishedRow(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),
+    "DrawColumn": PublishedRow(lambda: layers.DrawColumn(3, seed=1), dtypes=("int32",)),
+    "FractalJoin": PublishedRow(lambda: layers.FractalJoin(0.4, seed=1), [(8, 8, 4)] * 3),
+    "GroupedConv2D": PublishedRow(lambda: layers.GroupedConv2D(6, 3, groups=2)),
+    "LocalResponseNormalization": PublishedRow(lambda: layers.LocalResponseNormalization(4, 1.0, 0.001 / 9, 0.75)),
+    "MaxPooling2D": PublishedRow(lambda: layers.MaxPooling2D(3, 2, padding="same")),
+    "Mixup": PublishedRow(lambda: layers.Mixup(1.0, seed=1), dtypes=(None, "float32")),
+    "PadChannels": PublishedRow(lambda: layers.PadChannels(7)),
+    "PatchWhitening": PublishedRow(lambda: layers.PatchWhitening()),
+    "PerImageStandardization": PublishedRow(lambda: layers.PerImageStandardization()),
+    "RandomAffine": PublishedRow(lambda: layers.RandomAffine(15, 0.1, 5, 0.1, seed=1)),
+    "RandomBrightness": PublishedRow(lambda: layers.RandomBrightness(0.5, seed=1)),
+    "RandomContrast": PublishedRow(lambda: layers.RandomContrast(0.2, 1.8, seed=1)),
+    "RandomCrop": PublishedRow(lambda: layers.RandomCrop(8, 9, padding=2, seed=1)),
+    "RandomFlip": PublishedRow(lambda: layers.RandomFlip(seed=1)),
+    "SelectiveKernel": PublishedRow(lambda: layers.SelectiveKernel(2, 4), [(8, 8, 4)] * 3),
+    "ShakeDrop": PublishedRow(lambda: layers.ShakeDrop(0.5, seed=1)),
+    "ShakeShake": PublishedRow(lambda: layers.ShakeShake(seed=1), [(8, 8, 4)] * 2),
+    "SpatialAttention": PublishedRow(lambda: layers.SpatialAttention(3)),
+    "SqueezeExcite": PublishedRow(lambda: layers.SqueezeExcite(2)),
+    "StochasticDepth": PublishedRow(lambda: layers.StochasticDepth(0.5, seed=1)),
+    "TrivialAugmentWide": PublishedRow(lambda: layers.TrivialAugmentWide(seed=1), (12, 10, 3)),
 }
 
 

@@ -18,7 +18,7 @@ CASES = [
     (48, 96, 8, 3, 1, 1, "same"),  # more filters than channels
     (96, 48, 8, 3, 1, 1, "valid"),  # fewer
     (64, 64, 32, 3, 1, 2, "same"),  # SKNet's second branch
-    (64, 64, 32, 5, 2, 1, "same"),  # SKNet's second branch where it halves the picture
+    (64, 64, 32, 5, 2, 1, "same"),  # SKNet's second branch where it halves the image
     (64, 64, 32, (1, 3), (2, 1), 1, "valid"),
     (80, 80, 2, 3, 1, 1, "same"),  # a group wider than a chunk
     (40, 80, 40, 3, 1, 1, "same"),  # depthwise
@@ -37,15 +37,15 @@ def conv2d_of_torch(x, kernel, bias, cotangent, groups, strides, dilation, paddi
     """Outputs and gradients as `value_and_gradients` has them, in float64, with TensorFlow's padding."""
     torch = pytest.importorskip("torch")
     leaves = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (x, kernel, bias)]
-    pictures = leaves[0].permute(0, 3, 1, 2)
+    images = leaves[0].permute(0, 3, 1, 2)
     if padding == "same":
         for axis in (2, 3):
             size, stride, reach = x.shape[axis - 1], strides[axis - 2], (kernel.shape[axis - 2] - 1) * dilation
             missing = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
             edges = [missing // 2, missing - missing // 2]
-            pictures = torch.nn.functional.pad(pictures, [0, 0] * (3 - axis) + edges)
+            images = torch.nn.functional.pad(images, [0, 0] * (3 - axis) + edges)
     outputs = torch.nn.functional.conv2d(
-        pictures, leaves[1].permute(3, 2, 0, 1), leaves[2], stride=strides, dilation=dilation, groups=groups
+        images, leaves[1].permute(3, 2, 0, 1), leaves[2], stride=strides, dilation=dilation, groups=groups
     ).permute(0, 2, 3, 1)
     (outputs * torch.tensor(cotangent)).sum().backward()
     return [outputs.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)]
@@ -89,7 +89,7 @@ def test_weights_are_those_of_keras(way):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-3), ("mixed_bfloat16", 0.02)])
-def test_the_gradient_of_the_bias_holds_for_many_pictures(dtype, tolerance):
+def test_the_gradient_of_the_bias_holds_for_many_images(dtype, tolerance):
     """It is a sum over all pixels: TensorFlow's BiasAdd, summing bfloat16 in bfloat16, is a third off here."""
     layer = layers.GroupedConv2D(8, 3, groups=2, dtype=dtype)
     layer.build((128, 32, 32, 4))

@@ -1,4 +1,4 @@
-"""Whitening against what it is for: patches without correlation; and the initialiser that goes with it."""
+"""Whitening against what it is for: patches without correlation; and the initializer that goes with it."""
 
 import keras
 import numpy as np
@@ -11,22 +11,22 @@ RANDOM = np.random.default_rng(0)
 
 
 def smooth(count, rows=12, columns=10, channels=3):
-    """Pictures whose neighbouring pixels and channels go together, as in photographs."""
+    """Images whose neighboring pixels and channels go together, as in photographs."""
     noise = RANDOM.normal(size=(count, rows + 2, columns + 2, channels)).cumsum(axis=1).cumsum(axis=2)
     return (noise @ RANDOM.normal(size=(channels, channels))).astype("float32")[:, 2:, 2:] / 10
 
 
-def adapted(pictures, **options):
+def adapted(images, **options):
     layer = layers.PatchWhitening(**options)
-    layer.adapt(pictures)
+    layer.adapt(images)
     return layer
 
 
 @pytest.mark.parametrize("size, channels", [(2, 3), (3, 1), (1, 4)])
 def test_outputs_have_unit_variance_and_no_correlation(size, channels):
-    pictures = smooth(1200, channels=channels)
-    layer = adapted(pictures, size=size, epsilon=1e-6)
-    outputs = ops.convert_to_numpy(layer(pictures)).astype("float64")
+    images = smooth(1200, channels=channels)
+    layer = adapted(images, size=size, epsilon=1e-6)
+    outputs = ops.convert_to_numpy(layer(images)).astype("float64")
     first, second = np.split(outputs.reshape(-1, outputs.shape[-1]), 2, axis=1)
     assert first.shape[1] == size * size * channels
     np.testing.assert_allclose(first.T @ first / len(first), np.eye(first.shape[1]), atol=2e-2)
@@ -35,26 +35,26 @@ def test_outputs_have_unit_variance_and_no_correlation(size, channels):
 
 def test_kernel_is_that_of_scikit_learn_up_to_sign():
     decomposition = pytest.importorskip("sklearn.decomposition")
-    pictures = smooth(50)
-    pictures = np.concatenate([pictures, -pictures])  # of mean zero, as scikit-learn makes them
-    patches = np.lib.stride_tricks.sliding_window_view(pictures, (2, 2), axis=(1, 2))
+    images = smooth(50)
+    images = np.concatenate([images, -images])  # of mean zero, as scikit-learn makes them
+    patches = np.lib.stride_tricks.sliding_window_view(images, (2, 2), axis=(1, 2))
     patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 12).astype("float64")
     expected = decomposition.PCA(whiten=True, svd_solver="full").fit(patches)
     directions = expected.components_ / np.sqrt(expected.explained_variance_ + 0.01)[:, None]
-    kernel = ops.convert_to_numpy(adapted(pictures, epsilon=0.01).kernel).reshape(12, 24)[:, :12].T
+    kernel = ops.convert_to_numpy(adapted(images, epsilon=0.01).kernel).reshape(12, 24)[:, :12].T
     signs = np.sign((kernel * directions).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(kernel * signs, directions, rtol=1e-3, atol=1e-4)
 
 
 def test_small_differences_survive_bfloat16():
     """They are among the largest outputs; rounded before the convolution, they would be noise."""
-    pictures = smooth(200) + 3
-    layer = adapted(pictures)
-    exact = ops.convert_to_numpy(layer(pictures))
+    images = smooth(200) + 3
+    layer = adapted(images)
+    exact = ops.convert_to_numpy(layer(images))
     rounding = layers.PatchWhitening(dtype="mixed_bfloat16")
-    rounding.build(pictures.shape)
+    rounding.build(images.shape)
     rounding.kernel.assign(layer.kernel)
-    outputs = rounding(pictures)
+    outputs = rounding(images)
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
     error = ops.convert_to_numpy(ops.cast(outputs, "float32")) - exact
     assert np.abs(error).max() < 2**-8 * np.abs(exact).max()
@@ -70,7 +70,7 @@ def test_only_the_bias_is_trained():
 
 
 @pytest.mark.parametrize("shape", [(20, 8, 8, 4), (20, 8, 1, 3), (8, 8, 3)])
-def test_unfit_pictures_are_refused(shape):
+def test_unfit_images_are_refused(shape):
     layer = layers.PatchWhitening()
     layer.build((None, 8, 8, 3))
     before = ops.convert_to_numpy(layer.kernel)

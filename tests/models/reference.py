@@ -1,6 +1,6 @@
 """The layers of a network in PyTorch, from which references are written, and the comparison of a network with one.
 
-Pictures are (batch, channels, height, width) here; kernels stay as Keras lays them out.
+Images are (batch, channels, height, width) here; kernels stay as Keras lays them out.
 """
 
 import numpy as np
@@ -101,7 +101,7 @@ def flatten(x):
     return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def randomise(model, gain):
+def randomize(model, gain):
     """Weights at which every layer matters, biases and batch-norm statistics included.
 
     A kernel takes the variance times `gain`. With 2, He's, a deep chain of ReLUs does not fade; with 1, a deep sum of
@@ -120,17 +120,17 @@ def randomise(model, gain):
 
 
 def compare(model, reference, gain):
-    """Assert that a network does what its reference does, to 1e-4, with random weights on random pictures.
+    """Assert that a network does what its reference does, to 1e-4, with random weights on random images.
 
-    The network takes pixels; `reference(Reference(model), x)` takes them standardised and gives logits or features.
+    The network takes pixels; `reference(Reference(model), x)` takes them standardized and gives logits or features.
     """
     pytest.importorskip("torch")
-    randomise(model, gain)
+    randomize(model, gain)
     x = np.random.default_rng(1).integers(0, 256, (3, *model.input_shape[1:]), dtype="uint8")
     with torch.no_grad():
         expected = reference(Reference(model), torch.tensor(((x - MEAN) / STD).astype("float32")).permute(0, 3, 1, 2))
     expected = (expected.permute(0, 2, 3, 1) if expected.ndim == 4 else expected).numpy()
     largest = np.abs(expected).max()
-    assert expected.std(axis=0).mean() > 2e-3 * largest  # the pictures differ, and so do their logits
+    assert expected.std(axis=0).mean() > 2e-3 * largest  # the images differ, and so do their logits
     assert largest < 1e3  # or the biases would not show
     np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-4, atol=1e-4 * largest)

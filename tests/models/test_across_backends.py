@@ -47,7 +47,7 @@ for name in names:
 
 @pytest.fixture(scope="module")
 def logits(tmp_path_factory):
-    """A folder with the logits of every network by every backend, from weights that have seen some pictures."""
+    """A folder with the logits of every network by every backend, from weights that have seen some images."""
     folder = tmp_path_factory.mktemp("logits")
     for script, backend in ((START, "tensorflow"), (LOGITS, "tensorflow"), (LOGITS, "jax"), (LOGITS, "torch")):
         if importlib.util.find_spec(backend):

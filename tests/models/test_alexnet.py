@@ -105,7 +105,7 @@ def test_sides_of_the_stages(name, sides):
 
 
 @pytest.mark.parametrize("name, side", [("alexnet", 16), ("vgg16", 16)])
-def test_pictures_that_come_to_nothing_are_refused(name, side):
+def test_images_that_come_to_nothing_are_refused(name, side):
     with pytest.raises(cifar_zoo.CifarZooError, match=rf"{name} cannot be built for input_shape=\({side}, {side}, 3\)"):
         cifar_zoo.create_model(name, input_shape=(side, side, 3))
 

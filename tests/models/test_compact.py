@@ -154,7 +154,7 @@ def fractalnet(net, x):
     return net.dense(x.flatten(1), "classifier")
 
 
-def pictures(count):
+def images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype="uint8")
 
 
@@ -205,10 +205,10 @@ def test_what_densenet_would_count_with_the_papers_compression(name, growth, uni
     assert f"{densenet_parameters(growth, units, papers):,} parameters" in info.build.__doc__
 
 
-def test_shufflenet_never_mixes_pictures():
-    """Five pictures, which no shuffle across pictures could divide, give the logits that each of them has alone."""
+def test_shufflenet_never_mixes_images():
+    """Five images, which no shuffle across images could divide, give the logits that each of them has alone."""
     model = cifar_zoo.create_model("shufflenet_v2", classifier_activation=None)
-    x = pictures(5)
+    x = images(5)
     alone = np.concatenate([ops.convert_to_numpy(model(x[i : i + 1])) for i in range(5)])
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), alone, rtol=1e-4, atol=1e-4 * np.abs(alone).max())
 
@@ -218,7 +218,7 @@ def test_global_drop_path_leaves_one_column_of_fractalnet(monkeypatch):
     own = {0: (1, 2, 5, 6), 1: (3, 4), 2: (7,)}
     monkeypatch.setattr(importlib.import_module("cifar_zoo.models.fractalnet"), "WIDTHS", (8,) * 5)
     model = cifar_zoo.create_model("fractalnet", classifier_activation=None)
-    x = pictures(2)
+    x = images(2)
     kernels = {
         (stage, unit): (variable := model.get_layer(f"stage{stage}_unit{unit}_conv").kernel, ops.copy(variable))
         for stage in range(1, 6)

@@ -1,4 +1,4 @@
-"""What holds for every network of the register."""
+"""What holds for every network of the registry."""
 
 import gc
 import re
@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import skeleton, without_memory
+from cifar_zoo.evaluation.inspection import abstract_model, without_memory
 
 NAMES = cifar_zoo.list_models()
 DEEP = {  # small, but slow to build
@@ -35,7 +35,7 @@ def no_garbage():
     gc.collect()
 
 
-def pictures(model, count=2):
+def images(model, count=2):
     return np.random.default_rng(0).integers(0, 256, (count, *model.input_shape[1:]), dtype="uint8")
 
 
@@ -55,7 +55,7 @@ def count(weights):
 
 @every_network
 def test_parameters(name):
-    model, info = skeleton(name), cifar_zoo.model_info(name)
+    model, info = abstract_model(name), cifar_zoo.model_info(name)
     assert (count(model.weights), count(model.trainable_weights)) == (info.params, info.trainable)
     assert model.input_shape == (None, *info.input_shape)
     assert model.output_shape == (None, 10)
@@ -64,7 +64,7 @@ def test_parameters(name):
 
 @every_network
 def test_layers_have_fixed_names(name):
-    first, second = skeleton(name), skeleton(name)
+    first, second = abstract_model(name), abstract_model(name)
     names = [layer.name for layer in first.layers]
     assert names == [layer.name for layer in second.layers]
     assert len(set(names)) == len(names)
@@ -76,7 +76,7 @@ def test_layers_have_fixed_names(name):
 
 @every_network
 def test_config_round_trip(name):
-    model = skeleton(name)
+    model = abstract_model(name)
     again = without_memory(lambda: keras.Model.from_config(model.get_config()))
     assert again.get_config() == model.get_config()
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
@@ -91,7 +91,7 @@ def test_the_docstring_says_what_it_is(name):
 
 @every_network
 def test_stages_for_a_backbone(name):
-    model, trunk = skeleton(name, features=True), skeleton(name, include_top=False)
+    model, trunk = abstract_model(name, features=True), abstract_model(name, include_top=False)
     shapes = {stage: end.shape for stage, end in model.output.items()}
     assert list(shapes) == [f"stage{number}" for number in range(1, len(shapes) + 1)]
     sides = [shape[1] for shape in shapes.values()]
@@ -100,17 +100,17 @@ def test_stages_for_a_backbone(name):
 
 
 @every_network
-def test_larger_grey_pictures_and_other_classes(name):
+def test_larger_grey_images_and_other_classes(name):
     info = cifar_zoo.model_info(name)
     for side in (48, 64):
-        model = skeleton(name, input_shape=(side, side, 1), classes=7)
+        model = abstract_model(name, input_shape=(side, side, 1), classes=7)
         assert model.input_shape == (None, side, side, 1)
         assert model.output_shape == (None, 7)
     assert count(model.weights) != info.params
 
 
 def test_probabilities_in_float32(network):
-    x = pictures(network)
+    x = images(network)
     out = run(network, x)
     assert out.shape == (2, 10) and out.dtype == np.float32
     assert np.isfinite(out).all()
@@ -125,7 +125,7 @@ def test_probabilities_in_bfloat16(network):
         model = cifar_zoo.create_model(network.name)
     finally:
         keras.config.set_dtype_policy(before)
-    out = run(model, pictures(model))
+    out = run(model, images(model))
     assert out.shape == (2, 10) and out.dtype == np.float32
     assert np.isfinite(out).all()
     np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-5)
@@ -134,7 +134,7 @@ def test_probabilities_in_bfloat16(network):
 def test_the_logits_are_those_of_the_probabilities(network):
     raw = cifar_zoo.create_model(network.name, classifier_activation=None)
     copy_weights(network, raw)
-    x = pictures(network)
+    x = images(network)
     scores = run(raw, x).astype("float64")
     expected = np.exp(scores - scores.max(axis=1, keepdims=True))
     expected /= expected.sum(axis=1, keepdims=True)
@@ -145,7 +145,7 @@ def test_the_logits_are_those_of_the_probabilities(network):
 def test_without_the_top(network):
     features = cifar_zoo.create_model(network.name, include_top=False)
     assert len(features.output_shape) == 4
-    x = pictures(features)
+    x = images(features)
     for pooling, reduce in (("avg", np.mean), ("max", np.max)):
         model = cifar_zoo.create_model(network.name, include_top=False, pooling=pooling)
         copy_weights(features, model)
@@ -158,7 +158,7 @@ def test_without_the_top(network):
 
 def test_save_and_reload(network, tmp_path):
     """Bit-equal from a whole file and from a weights file; with a new head and as a backbone the trunk is the same."""
-    x = pictures(network)
+    x = images(network)
     expected = run(network, x)
     network.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(run(keras.models.load_model(tmp_path / "model.keras"), x), expected)
@@ -185,7 +185,7 @@ def test_every_trainable_weight_gets_a_gradient_and_moves(network):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     one_program = keras.backend.backend() == "jax"  # which otherwise compiles each operation by itself, for minutes
     model.compile(keras.optimizers.SGD(1e-2), loss, jit_compile=one_program)
-    assert np.isfinite(model.train_on_batch(pictures(model, 16), np.arange(16) % 10))
+    assert np.isfinite(model.train_on_batch(images(model, 16), np.arange(16) % 10))
     for weight, old in zip(model.trainable_weights, before, strict=True):
         new = ops.convert_to_numpy(weight)
         assert np.isfinite(new).all(), weight.path

@@ -11,9 +11,9 @@ from keras import ops
 from reference import F, compare, convolve, dense, torch
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import skeleton
+from cifar_zoo.evaluation.inspection import abstract_model
 from cifar_zoo.models import preact_resnet, pyramidnet, resnext, shake_shake, sknet, wide_resnet
-from cifar_zoo.models.assemble import normalise
+from cifar_zoo.models.build import normalize
 
 
 def units_of(*counts):
@@ -198,7 +198,7 @@ TRUNKS = {
 def test_narrow_trunks_against_pytorch(name):
     trunk, reference = TRUNKS[name]
     inputs = keras.Input((9, 9, 3))  # an odd side, where paddings differ most
-    compare(keras.Model(inputs, trunk()(normalise(inputs))), reference, gain=1)
+    compare(keras.Model(inputs, trunk()(normalize(inputs))), reference, gain=1)
 
 
 RESNET50 = partial(preact, counts=(3, 4, 6, 3))
@@ -229,7 +229,7 @@ def test_whole_networks_against_pytorch(name):
     compare(model, lambda net, x: net.head(NETWORKS[name](net, x)), gain)
 
 
-structure = cache(skeleton)  # no weights: for looking at
+structure = cache(abstract_model)  # no weights: for looking at
 
 
 @pytest.mark.parametrize(
@@ -283,21 +283,21 @@ def test_widths_of_the_pyramids():
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "senet154"])
-def test_epsilons_initialisers_and_biases(name):
+def test_epsilons_initializers_and_biases(name):
     model = structure(name)
     flax = name in ("wrn26_10", "wrn26_6_shake_shake", "pyramidnet272_shake_drop")
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.9, 1e-5 if flax else 1e-3)}
     convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    initialisers = {type(conv.kernel_initializer).__name__ for conv in convs}
-    assert initialisers == {"LecunNormal" if flax else "HeNormal"}
+    initializers = {type(conv.kernel_initializer).__name__ for conv in convs}
+    assert initializers == {"LecunNormal" if flax else "HeNormal"}
     if flax:
         assert all(conv.use_bias for conv in convs)
         assert type(model.get_layer("classifier").kernel_initializer).__name__ == "LecunNormal"
 
 
 @pytest.mark.parametrize("name", ["stochastic_depth", "shake_drop", "shake_shake"])
-def test_each_picture_has_draws_of_its_own_at_every_step(name):
+def test_each_image_has_draws_of_its_own_at_every_step(name):
     trunk = TRUNKS[name][0]()
     if name == "stochastic_depth":
         trunk = small(preact_resnet.bottleneck, (3, 4, 6, 3), (4, 8, 12, 16), gate=preact_resnet.drop_branch)()

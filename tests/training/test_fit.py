@@ -10,14 +10,16 @@ from keras import ops
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
-from cifar_zoo.environment import describe_environment
+from cifar_zoo.backend.environment import describe_environment
+from cifar_zoo.backend.precision import hardware_precision
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.network import computing_in
-from cifar_zoo.training.precision import hardware_precision
-from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.optimizers.sgd import SGD
 from cifar_zoo.training.trainer import Trainer
 
-SMALL = Recipe(epochs=2, batch_size=64, learning_rate=0.02, clip_norm=1.0, padding=0, cutout=6, label_smoothing=0.1)
+SMALL = Recipe(
+    epochs=2, batch_size=64, learning_rate=0.02, global_clipnorm=1.0, padding=0, cutout=6, label_smoothing=0.1
+)
 
 
 def fit(small_npz, tmp_path, model="nin0", recipe=SMALL, **options):
@@ -40,10 +42,10 @@ def test_the_run_directory_tells_everything(finished):
     with (directory / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2]
-    assert {"loss", "accuracy", "val_accuracy", "learning_rate", "pictures_per_second", "seconds"} <= rows[0].keys()
+    assert {"loss", "accuracy", "val_accuracy", "learning_rate", "images_per_second", "seconds"} <= rows[0].keys()
     metrics = json.loads((directory / "metrics.json").read_text())
     assert metrics == finished.metrics
-    assert metrics["test_pictures"] == 200 and metrics["holdout_pictures"] == 100
+    assert metrics["test_images"] == 200 and metrics["holdout_images"] == 100
     assert metrics["test_accuracy"] == metrics["test_correct"] / 200
     assert {"command", "backend", "hardware", "versions", "commit", "params", "minutes"} <= metrics.keys()
     assert [row["epoch"] for row in finished.history] == [1, 2]
@@ -105,7 +107,7 @@ def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, 
     [
         ({"classes": 5}, "CIFAR-10 has 3 channels and 10 classes; nin0 takes 3 and gives 5"),
         ({"input_shape": (24, 24, 1)}, "nin0 takes 1 and gives 10"),
-        ({"include_top": False}, r"nin0 must be a functional or Sequential model from pictures"),
+        ({"include_top": False}, r"nin0 must be a functional or Sequential model from images"),
     ],
 )
 def test_networks_for_something_else_are_refused(small_npz, tmp_path, options, message):
@@ -127,14 +129,14 @@ def test_recipes_for_another_network_are_refused(small_npz, tmp_path, change, me
     assert not (tmp_path / "run").exists()
 
 
-def test_pictures_that_are_too_small_are_refused(small_npz, tmp_path):
-    with pytest.raises(CifarZooError, match="takes 48x48 pictures, and these have only 32x32"):
+def test_images_that_are_too_small_are_refused(small_npz, tmp_path):
+    with pytest.raises(CifarZooError, match="takes 48x48 images, and these have only 32x32"):
         fit(small_npz, tmp_path, cifar_zoo.create_model("nin0", input_shape=(48, 48, 3)))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_training_that_diverges_says_so_and_keeps_the_checkpoint(small_npz, tmp_path):
-    recipe = SMALL.with_(learning_rate=1e4, clip_norm=None, warmup_epochs=0.0, epochs=4)
+    recipe = SMALL.with_(learning_rate=1e4, global_clipnorm=None, warmup_epochs=0.0, epochs=4)
     with pytest.raises(CifarZooError, match="the loss is nan in epoch .; lower the recipe's learning_rate"):
         fit(small_npz, tmp_path, recipe=recipe)
     assert not (tmp_path / "run" / "model.weights.h5").exists()
@@ -159,7 +161,7 @@ def test_one_step_is_what_the_recipe_says(tmp_path, cifar10):
     optimizer.step()
     recipe = Recipe(
         epochs=1, batch_size=32, learning_rate=0.05, warmup_epochs=0.0, l2=0.01, padding=0, flip=False,
-        label_smoothing=0.1, average_decay=None,
+        label_smoothing=0.1, ema_decay=None,
     )  # fmt: skip
     run = fit_cifar10(
         model,
@@ -192,7 +194,7 @@ def test_batch_norm_statistics_are_estimated_for_the_final_weights(small_npz, tm
                     layer.moving_variance.assign(layer.moving_variance + 1000.0)
 
     def statistics(directory, callbacks):
-        recipe = SMALL.with_(epochs=1, cutout=0, flip=False, average_decay=0.9)
+        recipe = SMALL.with_(epochs=1, cutout=0, flip=False, ema_decay=0.9)
         model = fit(small_npz, directory, "resnet20", recipe, callbacks=callbacks, precision="float32").model
         return model, {v.path: ops.convert_to_numpy(v) for v in model.variables if "moving" in v.path}
 
@@ -226,7 +228,7 @@ def test_any_ending_is_trained_and_measured_by_its_cross_entropy(small_npz, tmp_
         model = keras.Sequential([keras.Input((32, 32, 3)), keras.Model(inputs, keras.layers.Softmax()(logits))])
     kernel, bias = (value.astype("float64") for value in model.get_weights())
     recipe = Recipe(
-        epochs=1, batch_size=600, learning_rate=1e-9, padding=0, flip=False, average_decay=None, warmup_epochs=0.0
+        epochs=1, batch_size=600, learning_rate=1e-9, padding=0, flip=False, ema_decay=None, warmup_epochs=0.0
     )
     run = fit(small_npz, tmp_path, model, recipe, precision="float32")
     with np.load(small_npz) as file:
@@ -244,15 +246,15 @@ def test_data_in_hand_are_checked(cifar10, small_npz, tmp_path):
     (x, y), (x_test, y_test) = cifar10
     keras_labels = ((x[:200], y[:200, None].astype("int64")), (x_test[:50], y_test[:50, None]))
     run = fit_cifar10("nin0", SMALL, data=keras_labels, run_dir=tmp_path / "run", verbose=0)
-    assert run.metrics["test_pictures"] == 50
+    assert run.metrics["test_images"] == 50
     for data in (((x[:20] / 255, y[:20]), (x_test[:5], y_test[:5])), ((x[:20], y[:19]), (x_test[:5], y_test[:5]))):
-        with pytest.raises(CifarZooError, match="data: training (pictures|labels) must be"):
+        with pytest.raises(CifarZooError, match="data: training (images|labels) must be"):
             fit_cifar10("nin0", SMALL, data=data, run_dir=tmp_path / "other", verbose=0)
     assert not (tmp_path / "other").exists()
 
 
-def test_larger_pictures_are_cropped_at_random_in_training_and_in_the_middle_else(small_npz, tmp_path):
-    """What the augmentation makes of pictures of 32x32 for a network of 24x24, in a run."""
+def test_larger_images_are_cropped_at_random_in_training_and_in_the_middle_else(small_npz, tmp_path):
+    """What the augmentation makes of images of 32x32 for a network of 24x24, in a run."""
     with np.load(small_npz) as file:
         x = file["x_train"][:50]
     crops = []
@@ -282,7 +284,7 @@ def test_plain_lines_where_there_is_no_terminal(small_npz, tmp_path, capsys, ver
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == lines
     for line in printed:
-        for word in ("epoch", "loss", "accuracy", "rate", "pictures/s", "left"):
+        for word in ("epoch", "loss", "accuracy", "rate", "images/s", "left"):
             assert word in line
 
 
@@ -305,9 +307,10 @@ def test_the_precision_of_a_cpu_is_what_it_multiplies_fast():
 
 
 EVERYTHING = Recipe(
-    epochs=2, batch_size=40, learning_rate=0.01, schedule="piecewise", rate_epochs=(1,), rate_factors=(0.5,),
-    optimizer="muon", sgd_ratio=2.0, clip_norm=1.0, sam=0.05, adaptive_sam=True, padding=2, padding_mode="constant",
-    alternating_flip=True, rotation=15.0, shift=0.1, shear=0.1, zoom=0.1, trivial_augment=True, brightness=63.0,
+    epochs=2, batch_size=40, learning_rate=0.01, schedule="piecewise", decay_epochs=(1,), decay_factors=(0.5,),
+    optimizer="muon", sgd_lr_multiplier=2.0, global_clipnorm=1.0, sam=0.05, adaptive_sam=True, padding=2,
+    padding_mode="constant", alternating_flip=True, rotation=15.0,
+    shift=0.1, shear=0.1, zoom=0.1, trivial_augment=True, brightness=63.0,
     contrast=0.8, cutout=6, mixup=0.2, label_smoothing=0.1,
 )  # fmt: skip
 
@@ -342,8 +345,8 @@ def test_the_layers_of_the_augmentation_are_those_of_the_recipe():
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_the_loss_of_mixed_pictures(cifar10, kind):
-    """Against numpy, with smoothed and mixed targets; the accuracy is by each picture's own label."""
+def test_the_loss_of_mixed_images(cifar10, kind):
+    """Against numpy, with smoothed and mixed targets; the accuracy is by each image's own label."""
     x, y = cifar10[0][0][:64], cifar10[0][1][:64]
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(),
@@ -401,7 +404,7 @@ def test_several_steps_in_one_call_are_the_same_training(small_npz, tmp_path):
     assert one.history[-1]["loss"] == pytest.approx(several.history[-1]["loss"], rel=1e-4)
 
 
-WHITENED = Recipe(epochs=3, batch_size=100, learning_rate=0.1, warmup_epochs=0.0, whitening_epochs=2.0)
+WHITENED = Recipe(epochs=3, batch_size=100, learning_rate=0.1, warmup_epochs=0.0, whitening_bias_epochs=2.0)
 
 
 def whitened(**options):
@@ -412,7 +415,7 @@ def whitened(**options):
     return keras.Model(pixels, keras.layers.Dense(10)(x), name="whitened")
 
 
-def test_whitening_is_fitted_to_the_training_pictures_and_its_bias_learns_for_a_while(cifar10, tmp_path):
+def test_whitening_is_fitted_to_the_training_images_and_its_bias_learns_for_a_while(cifar10, tmp_path):
     (x, y), _ = cifar10
     data, biases, kernels = ((x[:300], y[:300]), (x[300:400], y[300:400])), [], []
     model = whitened()

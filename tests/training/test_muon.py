@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cifar_zoo.training.muon import Muon, orthogonalise
-from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.optimizers.muon import Muon, orthogonalize
+from cifar_zoo.training.optimizers.sgd import SGD
 
 RANDOM = np.random.default_rng(0)
 SHAPES = {
@@ -45,7 +45,7 @@ def trajectory(optimizer, names=tuple(SHAPES)):
 @pytest.mark.parametrize("shape", [(27, 16), (16, 27), (144, 16), (20, 20)])
 def test_it_is_near_the_polar_factor(shape, dtype):
     matrix = RANDOM.normal(size=shape).astype("float32")
-    found = ops.convert_to_numpy(orthogonalise(ops.convert_to_tensor(matrix), dtype))
+    found = ops.convert_to_numpy(orthogonalize(ops.convert_to_tensor(matrix), dtype))
     u, _, vh = np.linalg.svd(matrix, full_matrices=False)
     values = np.linalg.svd(found, compute_uv=False)
     assert values.min() > 0.6 and values.max() < 1.3
@@ -60,7 +60,7 @@ def test_matrices_follow_torch(dtype, tolerance, nesterov):
     torch = pytest.importorskip("torch", minversion="2.9")
     names = ("dense/kernel",)
     ours = trajectory(Muon(momentum=0.9, nesterov=nesterov, l2=0.1, matrix_dtype=dtype), names)
-    # torch's matrices are (outputs, inputs), and it orthogonalises in bfloat16
+    # torch's matrices are (outputs, inputs), and it orthogonalizes in bfloat16
     weight = torch.nn.Parameter(torch.tensor(ours[0]["dense/kernel"].T.copy()))
     optimizer = torch.optim.Muon([weight], lr=0.1, weight_decay=0.1, momentum=0.9, nesterov=nesterov)
     for step, (gradients, rate) in enumerate(zip(STEPS, RATES, strict=True)):
@@ -90,7 +90,7 @@ def test_l2_by_path_shrinks_only_the_matrices_it_names():
 
 
 def test_a_fixed_norm_leaves_the_step_and_takes_the_place_of_the_penalty():
-    plain, fixed = trajectory(Muon()), trajectory(Muon(fixed_norm=True, l2=0.1, sgd_ratio=1.0))
+    plain, fixed = trajectory(Muon()), trajectory(Muon(fixed_norm=True, l2=0.1, sgd_lr_multiplier=1.0))
     for name in MATRICES:
         norm = np.sqrt(SHAPES[name][-1])
         first = plain[1][name] / np.linalg.norm(plain[1][name])
@@ -103,8 +103,8 @@ def test_a_fixed_norm_leaves_the_step_and_takes_the_place_of_the_penalty():
 
 
 def test_all_other_weights_follow_sgd():
-    options = {"momentum": 0.9, "l2": 0.01, "average_decay": 0.9}
-    muon, sgd = Muon(sgd_ratio=1.0, **options), SGD(**options)
+    options = {"momentum": 0.9, "l2": 0.01, "ema_decay": 0.9}
+    muon, sgd = Muon(sgd_lr_multiplier=1.0, **options), SGD(**options)
     found, expected = trajectory(muon)[-1], trajectory(sgd)[-1]
     for name, average, average_2 in zip(SHAPES, muon.averaged_weights(), sgd.averaged_weights(), strict=True):
         same = np.allclose(found[name], expected[name], rtol=1e-6), np.allclose(average, average_2, rtol=1e-6)
@@ -112,7 +112,7 @@ def test_all_other_weights_follow_sgd():
 
 
 def test_the_rate_of_all_other_weights_has_its_ratio():
-    before, after = trajectory(Muon(sgd_ratio=0.5, momentum=0.0))[:2]
+    before, after = trajectory(Muon(sgd_lr_multiplier=0.5, momentum=0.0))[:2]
     name = "conv/bias"
     np.testing.assert_allclose(after[name], before[name] - 0.5 * RATES[0] * STEPS[0][name], rtol=1e-5)
 
@@ -147,7 +147,7 @@ def test_clipping_averages_and_training_go_together(lookahead):
             keras.layers.Dense(3, name="classifier"),
         ]
     )
-    optimizer = Muon(0.05, l2=1e-4, average_decay=0.5, lookahead=lookahead, global_clipnorm=1.0)
+    optimizer = Muon(0.05, l2=1e-4, ema_decay=0.5, lookahead=lookahead, global_clipnorm=1.0)
     model.compile(optimizer, "mse")
     x = RANDOM.normal(size=(64, 8, 8, 3)).astype("float32")
     y = x.mean(axis=(1, 2))
@@ -155,14 +155,14 @@ def test_clipping_averages_and_training_go_together(lookahead):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_serialisation():
-    optimizer = Muon(0.3, 0.8, 0.25, ("head",), "bfloat16", True, nesterov=False, l2=1e-3, average_decay=0.99)
+def test_serialization():
+    optimizer = Muon(0.3, 0.8, 0.25, ("head",), "bfloat16", True, nesterov=False, l2=1e-3, ema_decay=0.99)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 
 
 def test_bad_values_are_refused():
-    with pytest.raises(ValueError, match="sgd_ratio must be positive, not 0"):
-        Muon(sgd_ratio=0)
+    with pytest.raises(ValueError, match="sgd_lr_multiplier must be positive, not 0"):
+        Muon(sgd_lr_multiplier=0)
     with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), not 1"):
         Muon(momentum=1)

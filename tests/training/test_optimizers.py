@@ -83,7 +83,7 @@ def layers_of(shapes):
 
 
 def apply_to_both(ours, theirs, weights, step):
-    """A step of our optimiser and of PyTorch's, whose `weights` these are, with the same random gradients."""
+    """A step of our optimizer and of PyTorch's, whose `weights` these are, with the same random gradients."""
     import torch
 
     random = np.random.default_rng(step)
@@ -94,8 +94,8 @@ def apply_to_both(ours, theirs, weights, step):
     ours.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
 
 
-@pytest.mark.parametrize("average_decay", [None, 0.5])
-def test_l2_by_path_is_that_of_torch_by_group(average_decay):
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_l2_by_path_is_that_of_torch_by_group(ema_decay):
     torch = pytest.importorskip("torch")
     shapes = {"dense1": (6, 5), "dense2": (5, 4), "classifier": (4, 3)}
     factors = {"dense1": 0.05, "dense2": 0.2, "classifier": 0.0}
@@ -103,7 +103,7 @@ def test_l2_by_path_is_that_of_torch_by_group(average_decay):
     weights = [torch.nn.Parameter(torch.tensor(ops.convert_to_numpy(variable))) for variable in variables]
     groups = [{"params": [w], "weight_decay": factor} for w, factor in zip(weights, factors.values(), strict=True)]
     theirs = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
-    ours = SGD(0.1, l2={"dense1/kernel": 0.05, "dense2/kernel": 0.2}, average_decay=average_decay)
+    ours = SGD(0.1, l2={"dense1/kernel": 0.05, "dense2/kernel": 0.2}, ema_decay=ema_decay)
     ours.build(variables)
     for step in range(8):
         apply_to_both(ours, theirs, weights, step)
@@ -111,7 +111,7 @@ def test_l2_by_path_is_that_of_torch_by_group(average_decay):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), weight.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("argument", ["l2", "rate_factors"])
+@pytest.mark.parametrize("argument", ["l2", "lr_multipliers"])
 def test_an_unknown_path_is_refused(argument):
     optimizer = SGD(**{argument: {"dense1/kernel": 0.1, "dens2/kernel": 0.1}})
     with pytest.raises(ValueError, match="'dens2/kernel', which no variable has; the nearest is 'dense2/kernel'"):
@@ -119,14 +119,14 @@ def test_an_unknown_path_is_refused(argument):
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Muon])
-def test_rate_factors_are_groups_of_torch(optimizer):
+def test_lr_multipliers_are_groups_of_torch(optimizer):
     torch = pytest.importorskip("torch")
     shapes = {"dense1": (6,), "dense2": (5,), "classifier": (4,)}  # vectors, which Muon leaves to SGD
     variables = layers_of(shapes)
     weights = [torch.nn.Parameter(torch.tensor(ops.convert_to_numpy(variable))) for variable in variables]
     theirs = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=0.1, momentum=0.9, nesterov=True)
     until_step_3 = schedules.PiecewiseByEpoch((3,), (1.0, 0.0), steps_per_epoch=1)
-    ours = optimizer(0.1, momentum=0.9, rate_factors={"dense1/kernel": 64.0, "dense2/kernel": until_step_3})
+    ours = optimizer(0.1, momentum=0.9, lr_multipliers={"dense1/kernel": 64.0, "dense2/kernel": until_step_3})
     ours.build(variables)
     for step in range(8):
         for group, factor in zip(theirs.param_groups, (64.0, 1.0 if step < 3 else 0.0, 1.0), strict=True):
@@ -142,7 +142,7 @@ def test_lookahead(optimizer):
     start = RANDOM.normal(size=7).astype("float32")
     fast, slow, momentum = start.astype("float64"), start.astype("float64"), np.zeros(7)
     variable = keras.Variable(start, name="bias")
-    ours = optimizer(0.1, momentum=0.9, average_decay=schedules.PowerRise(0.8, 12, 3), lookahead=3)
+    ours = optimizer(0.1, momentum=0.9, ema_decay=schedules.PowerRise(0.8, 12, 3), lookahead=3)
     ours.build([variable])
     np.testing.assert_array_equal(ours.averaged_weights()[0], start)
     for step in range(1, 9):
@@ -167,7 +167,7 @@ def test_gradients_may_lie_in_memory_in_any_order():
 
 def test_the_average_of_the_weights():
     decay, average, weights = 0.8, 0.0, []
-    found, optimizer = ours(momentum=0.9, l2=0.0, average_decay=decay)
+    found, optimizer = ours(momentum=0.9, l2=0.0, ema_decay=decay)
     # The same run again, weight by weight, with the definition of a capped moving average.
     variable = keras.Variable(START["kernel"].astype("float32"), name="kernel")
     bias = keras.Variable(START["bias"].astype("float32"), name="bias")
@@ -199,21 +199,21 @@ def test_clipping_by_the_norm_of_the_whole_gradient():
 @pytest.mark.parametrize(
     "options",
     [
-        {"l2": 1e-3, "average_decay": 0.99, "global_clipnorm": 2.0},
+        {"l2": 1e-3, "ema_decay": 0.99, "global_clipnorm": 2.0},
         {"l2": {"dense1/kernel": 1e-3, "dense2/kernel": 2e-3}},
-        {"average_decay": schedules.PowerRise(0.8, 100), "lookahead": 5},
-        {"rate_factors": {"dense1/kernel": 2.0, "dense2/kernel": schedules.PiecewiseByEpoch((3,), (1.0, 0.0), 5)}},
+        {"ema_decay": schedules.PowerRise(0.8, 100), "lookahead": 5},
+        {"lr_multipliers": {"dense1/kernel": 2.0, "dense2/kernel": schedules.PiecewiseByEpoch((3,), (1.0, 0.0), 5)}},
     ],
 )
-def test_serialisation(options):
+def test_serialization(options):
     optimizer = SGD(0.3, momentum=0.8, nesterov=False, **options)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 
 
 def test_a_configuration_may_lack_what_is_by_default():
-    again = SGD.from_config({"learning_rate": 0.3, "average_decay": 0.9})
-    assert again.get_config() == SGD(0.3, average_decay=0.9).get_config()
+    again = SGD.from_config({"learning_rate": 0.3, "ema_decay": 0.9})
+    assert again.get_config() == SGD(0.3, ema_decay=0.9).get_config()
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_a_configuration_may_lack_what_is_by_default():
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
         ({"l2": -1e-4}, "l2 must be 0 or more, not -0.0001"),
         ({"l2": {"dense1/kernel": 0.1, "dense2/kernel": -0.1}}, "l2 must be 0 or more, not -0.1"),
-        ({"lookahead": 5}, "lookahead must be 0 or more, and 0 where average_decay is None, not 5"),
-        ({"lookahead": -1, "average_decay": 0.9}, "lookahead must be .* not -1"),
-        ({"average_decay": 1.5}, r"average_decay must be None or in \[0, 1\), not 1.5"),
+        ({"lookahead": 5}, "lookahead must be 0 or more, and 0 where ema_decay is None, not 5"),
+        ({"lookahead": -1, "ema_decay": 0.9}, "lookahead must be .* not -1"),
+        ({"ema_decay": 1.5}, r"ema_decay must be None or in \[0, 1\), not 1.5"),
     ],
 )
 def test_bad_values_are_refused(options, message):

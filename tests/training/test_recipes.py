@@ -14,7 +14,7 @@ from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import RECIPES, find_recipe, recipes_for
 
 # Published epochs: those of DeepLearning-CNN-Models, the steps of Tensorsandbox and the iterations of the AlexNet notes
-# (of 128 pictures out of 50,000), those of Flax, and the 64,000 iterations of He et al. 2015.
+# (of 128 images out of 50,000), those of Flax, and the 64,000 iterations of He et al. 2015.
 PUBLISHED = {
     "alexnet nin vgg16 inception_v1 inception_v2 inception_v3 inception_v4 resnet50 dilated_conv squeezenet xception "
     "stochastic_depth fractalnet pyramidnet110 resnext50 densenet121 dual_path_net50 dual_path_net92 shufflenet_v2 "
@@ -34,8 +34,8 @@ EPOCHS = {name: epochs for names, epochs in PUBLISHED.items() for name in names.
 TANH = ["resnet18", "resnet50", "inception_v4", "densenet100", "dual_path_net50", "sknet50", "mobilenet_v3"]
 
 
-def seed(network):
-    return find_recipe("seed", network)
+def paper(network):
+    return find_recipe("paper", network)
 
 
 def rates(recipe, steps=1):
@@ -47,7 +47,7 @@ def rates(recipe, steps=1):
 def test_every_published_row_has_both_recipes():
     for name in list_models():
         assert "zoo" in recipes_for(name), name
-        assert "seed" in recipes_for(name) or not model_info(name).rows, name
+        assert "paper" in recipes_for(name) or not model_info(name).rows, name
     for table in RECIPES.values():
         families = {model_info(name).family for name in list_models()}
         assert set(table) <= {"", *families, *list_models()}
@@ -55,19 +55,19 @@ def test_every_published_row_has_both_recipes():
 
 @pytest.mark.parametrize("network, epochs", EPOCHS.items())
 def test_published_epochs(network, epochs):
-    assert seed(network).epochs == round(epochs)
+    assert paper(network).epochs == round(epochs)
 
 
 def test_our_recipe_is_shorter():
     for name in EPOCHS:
-        ours, theirs = find_recipe("zoo", name), seed(name)
+        ours, theirs = find_recipe("zoo", name), paper(name)
         assert ours.epochs < theirs.epochs or name == "small_alexnet"
 
 
 @pytest.mark.parametrize("network", TANH)
 def test_tanh_rows_change_their_rate_between_epochs(network):
     """lr / 2 * (1 - tanh(-6 + 9 e / E)), the first epochs replaced by a rise of equal steps."""
-    recipe, steps = seed(network), 7
+    recipe, steps = paper(network), 7
     epochs = np.arange(recipe.epochs)
     expected = 0.05 * (1 - np.tanh(-6 + 9 * epochs / recipe.epochs))
     rise = {"dual_path_net50": 5, "mobilenet_v3": 5, "sknet50": 10}.get(network, 0)
@@ -79,7 +79,7 @@ def test_tanh_rows_change_their_rate_between_epochs(network):
 
 
 def test_the_warm_up_of_squeezenet():
-    found = rates(seed("squeezenet"))
+    found = rates(paper("squeezenet"))
     np.testing.assert_allclose(found[:5], [0.001, 0.011, 0.021, 0.031, 0.041], rtol=1e-4)
     np.testing.assert_allclose(found[5:], 0.025 * (1 - np.tanh(-6 + 9 * np.arange(5, 100) / 100)), rtol=1e-4)
 
@@ -101,7 +101,7 @@ def test_the_warm_up_of_squeezenet():
     ],
 )
 def test_rows_with_steps(network, pieces):
-    found = rates(seed(network))
+    found = rates(paper(network))
     for epoch, rate in pieces.items():
         assert found[epoch] == pytest.approx(rate, rel=1e-4), epoch
 
@@ -110,13 +110,13 @@ def test_the_factors_of_the_penalty():
     """The factor that multiplies a kernel in its gradient; that of sum(w ** 2) without the half counts twice."""
     expected = {"alexnet": 1e-3, "vgg16": 1e-3, "inception_v2": 1e-3, "nin": 2e-4, "resnet18": 2e-4, "wrn26_10": 5e-4}
     expected |= {"pyramidnet272_shake_drop": 1e-4, "nin2": 0.0, "resnet20": 1e-4}
-    assert {name: seed(name).l2 for name in expected} == expected
+    assert {name: paper(name).l2 for name in expected} == expected
 
 
 def test_the_penalty_of_the_tutorial_goes_by_layer():
     """500 over the number of weights, on hidden dense layers only: 5.65e-4 and 6.78e-3."""
     model = cifar_zoo.create_model("tuto")
-    sgd = optimizer(seed("tuto"), 5, "float32", model)
+    sgd = optimizer(paper("tuto"), 5, "float32", model)
     sgd.build(model.trainable_variables)
     weights = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     sgd.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
@@ -129,22 +129,22 @@ def test_the_penalty_of_the_tutorial_goes_by_layer():
     assert sorted(factors.values()) == pytest.approx([5.65e-4, 6.78e-3], rel=2e-3)
 
 
-def test_the_pictures_of_the_rows():
-    resnet, wide, sandbox = seed("resnet50"), seed("wide_resnet28_10"), seed("alex1")
+def test_the_images_of_the_rows():
+    resnet, wide, sandbox = paper("resnet50"), paper("wide_resnet28_10"), paper("alex1")
     assert (resnet.rotation, resnet.shift, resnet.shear, resnet.zoom, resnet.flip) == (15, 0.1, 0.1, 0.1, True)
     assert (wide.shift, wide.shear, wide.zoom, wide.dropout, wide.label_smoothing) == (0.125, 0.125, 0.125, 0.3, 0.1)
     assert (sandbox.brightness, sandbox.contrast, sandbox.padding, sandbox.rotation) == (63, 0.8, 0, 0)
-    assert (sandbox.momentum, sandbox.average_decay, sandbox.clip_norm) == (0, 0.9999, None)
-    assert seed("nin").label_smoothing == 0 and seed("nin").clip_variable_norm is None
-    assert resnet.clip_variable_norm == 2 and seed("squeezenet").batch_size == 32 and seed("wrn26_10").batch_size == 256
+    assert (sandbox.momentum, sandbox.ema_decay, sandbox.global_clipnorm) == (0, 0.9999, None)
+    assert paper("nin").label_smoothing == 0 and paper("nin").clipnorm is None
+    assert resnet.clipnorm == 2 and paper("squeezenet").batch_size == 32 and paper("wrn26_10").batch_size == 256
 
 
 def test_both_rows_of_the_wide_network():
-    first, second = (RECIPES[name]["se_wide_resnet28_10"] for name in ("seed", "seed2"))
+    first, second = (RECIPES[name]["se_wide_resnet28_10"] for name in ("paper", "paper2"))
     assert (first.epochs, first.dropout, first.mixup) == (150, 0.2, 0.2)
     assert second == first.with_(epochs=220, dropout=0.1)
-    with pytest.raises(CifarZooError, match="there is no recipe 'seed2' for resnet18; there are zoo, seed"):
-        find_recipe("seed2", "resnet18")
+    with pytest.raises(CifarZooError, match="there is no recipe 'paper2' for resnet18; there are zoo, paper"):
+        find_recipe("paper2", "resnet18")
 
 
 def test_dropout_for_a_while():
@@ -162,10 +162,10 @@ def test_dropout_for_a_while():
 
 
 def test_other_epochs_stretch_a_recipe():
-    recipe = seed("nin").for_epochs(10)
-    assert (recipe.epochs, recipe.rate_epochs) == (10, (3.5, 5.0, 7.5))
+    recipe = paper("nin").for_epochs(10)
+    assert (recipe.epochs, recipe.decay_epochs) == (10, (3.5, 5.0, 7.5))
     assert recipe.for_epochs(10) == recipe
-    tanh = seed("resnet18").for_epochs(15)
-    np.testing.assert_allclose(rates(tanh), rates(seed("resnet18"))[::10], rtol=1e-4)
+    tanh = paper("resnet18").for_epochs(15)
+    np.testing.assert_allclose(rates(tanh), rates(paper("resnet18"))[::10], rtol=1e-4)
     short = Recipe(epochs=1, warmup_epochs=5.0, staircase=True, schedule="constant")
     assert math.isclose(rates(short)[0], 0.1, rel_tol=1e-6)

@@ -21,7 +21,7 @@ from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
 from cifar_zoo.training.run import Clock, RunDirectory
 
 EPOCHS = 4
-STEPS = 30  # of 20 pictures, an epoch
+STEPS = 30  # of 20 images, an epoch
 
 # Goes on with the same run as `start`, has checkpoints written before the steps of a list, and ends itself somewhere.
 DRIVER = """
@@ -552,9 +552,9 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
     ]:
         with pytest.raises(CifarZooError, match=message):
             RunDirectory(tmp_path, {**config, "recipe": recipe.to_dict()}, resume=True)
-    stored["recipe"]["colour"] = 1.0  # of a newer version
+    stored["recipe"]["color"] = 1.0  # of a newer version
     (tmp_path / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(CifarZooError, match=r"recipe = \{'colour': 1.0\}, not"):
+    with pytest.raises(CifarZooError, match=r"recipe = \{'color': 1.0\}, not"):
         RunDirectory(tmp_path, config, resume=True)
 
 

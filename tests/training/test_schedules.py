@@ -86,7 +86,7 @@ def test_cosine_decay_is_that_of_keras():
         schedules.Staircase(schedules.TanhDecay(0.3, 10), 5),
     ],
 )
-def test_serialisation(schedule):
+def test_serialization(schedule):
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(schedule)))
     again = keras.saving.deserialize_keras_object(config)
     assert [float(again(i)) for i in range(0, 60, 7)] == [float(schedule(i)) for i in range(0, 60, 7)]
@@ -143,8 +143,8 @@ def test_the_piecewise_and_the_triangular_rate_of_a_recipe():
         learning_rate=0.2,
         warmup_epochs=1.0,
         schedule="piecewise",
-        rate_epochs=(4, 8),
-        rate_factors=(0.5, 0.1),
+        decay_epochs=(4, 8),
+        decay_factors=(0.5, 0.1),
     )
     piecewise = learning_rate(recipe, steps=5)
     found = [float(piecewise(step)) for step in range(50)]

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from cifar_zoo import Recipe, fit_cifar10, layers
-from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.optimizers.sgd import SGD
 from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import Trainer
 

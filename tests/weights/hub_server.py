@@ -280,8 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(404, b"")
 
     def _create(self, asked: dict[str, Any]) -> None:
-        organisation = asked.get("organization") or "tester"
-        name = f"{organisation}/{asked['name']}"
+        organization = asked.get("organization") or "tester"
+        name = f"{organization}/{asked['name']}"
         with self.hub._lock:
             known = name in self.hub.repositories
             private = asked.get("private") or asked.get("visibility") == "private"

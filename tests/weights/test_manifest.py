@@ -17,10 +17,10 @@ import pytest
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
-from cifar_zoo.evaluation.results import read_result
+from cifar_zoo.publishing.card import card
+from cifar_zoo.results import read_result
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights import store
-from cifar_zoo.weights.card import card
 from cifar_zoo.weights.files import stored_layout
 from cifar_zoo.weights.manifest import Entry, manifest_path, parse_manifest, read_manifest, write_manifest
 
@@ -39,7 +39,7 @@ def test_the_wheel_has_the_small_ones():
     files = [entry for tags in read_manifest().values() for entry in tags.values()]
     files = [entry for entry in files if entry.bytes <= 1e6 or entry.file.startswith("airbench94/")]
     small = {entry.file.split("/")[0]: entry.bytes for entry in files}
-    bundled = {source: name for source, name in build["force-include"].items() if "/bundled" in name}
+    bundled = {source: name for source, name in build["force-include"].items() if "/bundled/" in name}
     assert bundled == {f"weights/{name}": f"cifar_zoo/bundled/{name}" for name in small}
     assert sum(small.values()) < 11e6
 
@@ -61,9 +61,9 @@ def test_the_entry_tells_the_truth(name, tag):
         bytes=file.stat().st_size,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         golden=f"{name}/{tag}/golden.npz",
-        parameters=sum(map(math.prod, shapes.values())),
+        params=sum(map(math.prod, shapes.values())),
         classes=shapes["classifier/0"][-1],
-        licence=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"],
+        license=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"],
         recipe=config["recipe"],
         seed=config["seed"],
         epochs=len((folder / "history.csv").read_text().splitlines()) - 1,
@@ -74,10 +74,10 @@ def test_the_entry_tells_the_truth(name, tag):
         versions=metrics["versions"],
         commit=metrics["commit"],
     )
-    assert entry.parameters == cifar_zoo.model_info(name).params
+    assert entry.params == cifar_zoo.model_info(name).params
     assert config["model"] == name and config["holdout"] == 0 and config["examples"] == 50_000
     assert all(getattr(entry, field) == getattr(result, field) for field in vars(entry).keys() & vars(result).keys())
-    assert entry.parameters == result.params and (name, tag) == (result.model, result.tag)
+    assert entry.params == result.params and (name, tag) == (result.model, result.tag)
     assert Recipe(**entry.recipe).epochs == entry.epochs == metrics["epochs"] == len(result.history)
     assert (ROOT / "weights" / entry.golden).is_file()
     made = card(name, tag, entry, metrics.get("test_tta_accuracy"))
@@ -100,21 +100,21 @@ def test_the_commit_is_one_of_ours(name, tag):
 @every_file
 def test_golden_logits(name, tag):
     """From raw pixels to scores, as when the file was published; on whatever backend this runs."""
-    from cifar_zoo.weights.publish import golden_pictures, logits
+    from cifar_zoo.publishing.publish import golden_images, logits
 
     entry = read_manifest()[name][tag]
     with np.load(ROOT / "weights" / entry.golden) as golden:
-        np.testing.assert_array_equal(golden["pictures"], golden_pictures(*cifar_zoo.model_info(name).input_shape[:2]))
-        np.testing.assert_allclose(logits(name, tag, golden["pictures"]), golden["logits"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(golden["images"], golden_images(*cifar_zoo.model_info(name).input_shape[:2]))
+        np.testing.assert_allclose(logits(name, tag, golden["images"]), golden["logits"], rtol=1e-4, atol=1e-4)
 
 
 @every_file
 def test_the_accuracy_is_that_of_the_manifest(name, tag, cifar10, request):
-    """To the picture on the backend that it was measured on, within 0.05 points on the others."""
+    """To the image on the backend that it was measured on, within 0.05 points on the others."""
     import keras
 
     entry = read_manifest()[name][tag]
-    if entry.parameters > 1e6 and not request.config.option.full:
+    if entry.params > 1e6 and not request.config.option.full:
         pytest.skip("takes long; runs with --full")
     found = cifar_zoo.evaluate(cifar_zoo.create_model(name, weights=tag), cifar10[1])["correct"]
     same = keras.backend.backend() in entry.versions
@@ -186,9 +186,9 @@ HEX = "0123456789abcdef" * 4
         (put(bytes=True), "bytes must be int, not True"),
         (put(sha256=HEX[:-1]), "sha256 must be 64 hex digits"),
         (put(sha256=HEX.upper()), "sha256 must be 64 hex digits"),
-        (put(parameters=-1), "parameters must be positive, not -1"),
+        (put(params=-1), "params must be positive, not -1"),
         (put(classes=0), "classes must be positive"),
-        (put(licence=""), "licence must be an SPDX identifier, not ''"),
+        (put(license=""), "license must be an SPDX identifier, not ''"),
         (put(seed=True), "seed must be int, not True"),
         (put(seed=-1), "seed must be 0 or more"),
         (put(epochs=0), "epochs must be positive"),

@@ -9,9 +9,9 @@ from huggingface_hub import ModelCard
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
-from cifar_zoo.weights.card import card
+from cifar_zoo.publishing.card import card
+from cifar_zoo.publishing.publish import stage
 from cifar_zoo.weights.manifest import parse_manifest, read_manifest
-from cifar_zoo.weights.publish import stage
 
 
 def test_stage(cifar10, tmp_path):
@@ -36,14 +36,14 @@ def test_stage(cifar10, tmp_path):
         scores = np.asarray(golden["logits"], "float64")
         expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(
-            np.asarray(model.predict(golden["pictures"], verbose=0)), expected, rtol=1e-3, atol=1e-5
+            np.asarray(model.predict(golden["images"], verbose=0)), expected, rtol=1e-3, atol=1e-5
         )
 
 
-def test_a_part_of_the_test_pictures_is_not_enough(small_npz, tmp_path):
+def test_a_part_of_the_test_images_is_not_enough(small_npz, tmp_path):
     recipe = Recipe(epochs=1, batch_size=100, padding=0)
     run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
-    with pytest.raises(CifarZooError, match="measured on 200 test pictures in place of all 10,000"):
+    with pytest.raises(CifarZooError, match="measured on 200 test images in place of all 10,000"):
         stage(run.directory, tmp_path / "weights", tmp_path / "manifest.json", "tag")
 
 

@@ -15,8 +15,8 @@ from huggingface_hub import ModelCard, __version__, parse_eval_result_entries
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
+from cifar_zoo.publishing.publish import publish
 from cifar_zoo.weights.manifest import manifest_path, parse_manifest
-from cifar_zoo.weights.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(cifar_zoo.__file__).parent
@@ -110,7 +110,7 @@ def test_cards_and_results_are_in_the_hubs_formats(hub, staged):
             assert (result.dataset_type, result.dataset_split) == ("uoft-cs/cifar10", "test")
             (result,) = parse_eval_result_entries(yaml.safe_load(found[f".eval_results/{name}.{tag}.yaml"]))
             assert (result.dataset_id, result.value) == ("uoft-cs/cifar10", entry.test_accuracy)
-            assert f"| {entry.parameters:,} | {entry.test_accuracy:.2%} |" in found["README.md"]
+            assert f"| {entry.params:,} | {entry.test_accuracy:.2%} |" in found["README.md"]
     front = yaml.safe_load(found["README.md"].split("---\n")[1])
     assert front["library_name"] == "keras"
     assert {network["name"]: network["results"][0]["metrics"][0]["value"] for network in front["model-index"]} == {
@@ -343,11 +343,11 @@ REPRODUCE = """
 import sys
 import numpy as np
 import cifar_zoo
-from cifar_zoo.weights.publish import logits
+from cifar_zoo.publishing.publish import logits
 
 for name, golden in zip(sys.argv[1::2], sys.argv[2::2]):
     with np.load(golden) as known:
-        np.testing.assert_allclose(logits(name, "cifar10", known["pictures"]), known["logits"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(logits(name, "cifar10", known["images"]), known["logits"], rtol=1e-4, atol=1e-4)
 print(cifar_zoo.__file__)
 """
 

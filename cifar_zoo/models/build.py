@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from cifar_zoo.data.cifar10 import MEAN, STD
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.registry import Options, model_info
@@ -25,13 +26,9 @@ DEFAULTS: dict[str, Any] = {
     "name": None,
 }
 
-# Mean and standard deviation of the 50,000 training pictures, per channel, in pixels 0..255.
-MEAN = (125.307, 122.950, 113.865)
-STD = (62.9932, 62.0887, 66.7048)
 
-
-def normalise(x):
-    """Per-channel standardisation with the statistics of CIFAR-10; other than three channels take their average."""
+def normalize(x):
+    """Per-channel standardization with the statistics of CIFAR-10; other than three channels take their average."""
     mean, std = (MEAN, STD) if x.shape[-1] == 3 else (np.mean(MEAN), np.mean(STD))
     return layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="preprocessing")(x)
 
@@ -55,13 +52,13 @@ def assemble(
     /,
     *,
     head: Callable = pooled_head,
-    preprocess: Callable = normalise,
+    preprocess: Callable = normalize,
     **options: Unpack[Options],
 ) -> keras.Model:
     """Build a network around its trunk.
 
     Args:
-        trunk: from the normalised pictures (batch, height, width, channels) to the last feature map.
+        trunk: from the normalized images (batch, height, width, channels) to the last feature map.
         registered: the name under which the constructor is registered.
         head: from the last feature map and the number of classes to the logits (batch, classes), by way of a layer
             "classifier" that holds all weights which depend on the number of classes.
@@ -97,7 +94,7 @@ def assemble(
         x = {end.name: end.output for end in keras.Model(inputs, x).layers if re.fullmatch(r"stage\d+", end.name)}
         if not x:
             raise CifarZooError(
-                f"{registered} marks no stages, which features=True gives; see cifar_zoo.models.assemble.stage"
+                f"{registered} marks no stages, which features=True gives; see cifar_zoo.models.build.stage"
             )
     elif opt["pooling"] == "avg":
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)

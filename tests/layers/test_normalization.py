@@ -1,4 +1,4 @@
-"""Normalising layers, each against an independent computation."""
+"""Normalizing layers, each against an independent computation."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_local_response_normalization_is_that_of_torch():
 
 def test_per_image_standardization():
     x = PIXELS.astype("float64")
-    x[0] = 7  # a picture of one colour
+    x[0] = 7  # an image of one color
     out = apply(layers.PerImageStandardization(), x.astype("float32"))
     assert np.all(out[0] == 0)
     mean, std = x[1:].mean(axis=(1, 2, 3), keepdims=True), x[1:].std(axis=(1, 2, 3), keepdims=True)

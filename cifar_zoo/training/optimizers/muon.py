@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from cifar_zoo.training.sgd import SGD
+from cifar_zoo.training.optimizers.sgd import SGD
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -18,14 +18,14 @@ class Muon(SGD):
     of fixed size would lose it. (Keras' own Muon leaves convolutions to AdamW.)
 
     Biases, batch norm, excluded kernels, and matrices of one row or column, such as those of depthwise convolutions,
-    follow the rule of `SGD` at the rate `learning_rate * sgd_ratio`.
+    follow the rule of `SGD` at the rate `learning_rate * sgd_lr_multiplier`.
 
     Args:
         learning_rate: float or LearningRateSchedule, of the matrices.
         momentum: float in [0, 1).
-        sgd_ratio: positive number.
+        sgd_lr_multiplier: positive number.
         exclude: words in the paths of variables that are not hidden.
-        matrix_dtype: number format of the orthogonalisation; "bfloat16" is faster on hardware that has it.
+        matrix_dtype: number format of the orthogonalization; "bfloat16" is faster on hardware that has it.
         fixed_norm: whether each matrix has the norm sqrt(outputs) after every step, in place of the penalty, so that
             the rate alone says how far it turns; for kernels before batch norm, which takes their scale out.
         **kwargs: those of `SGD`.
@@ -47,17 +47,17 @@ class Muon(SGD):
         self,
         learning_rate=0.02,
         momentum=0.95,
-        sgd_ratio=1.0,
+        sgd_lr_multiplier=1.0,
         exclude=("classifier",),
         matrix_dtype="float32",
         fixed_norm=False,
         name="muon",
         **kwargs,
     ):
-        if not sgd_ratio > 0:
-            raise ValueError(f"sgd_ratio must be positive, not {sgd_ratio}")
+        if not sgd_lr_multiplier > 0:
+            raise ValueError(f"sgd_lr_multiplier must be positive, not {sgd_lr_multiplier}")
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
-        self.sgd_ratio = sgd_ratio
+        self.sgd_lr_multiplier = sgd_lr_multiplier
         self.exclude = tuple(exclude)
         self.matrix_dtype = matrix_dtype
         self.fixed_norm = fixed_norm
@@ -76,27 +76,27 @@ class Muon(SGD):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         if not self._is_matrix[index]:
-            return super().update_step(gradient, variable, learning_rate * self.sgd_ratio)
+            return super().update_step(gradient, variable, learning_rate * self.sgd_lr_multiplier)
         rate = self._rate(index, learning_rate, variable.dtype)
         direction = self._direction(index, ops.cast(gradient, variable.dtype))
         matrix = ops.reshape(direction, (-1, direction.shape[-1]))
         inputs, outputs = matrix.shape
-        step = math.sqrt(max(1, outputs / inputs)) * orthogonalise(matrix, self.matrix_dtype)
+        step = math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrix, self.matrix_dtype)
         step = ops.reshape(step, direction.shape)
         if self.fixed_norm:
             moved = variable - rate * step
             moved = moved * (math.sqrt(outputs) / ops.norm(ops.reshape(moved, -1)))
         else:
-            moved = variable - rate * self._penalised(index, step, variable)
+            moved = variable - rate * self._penalized(index, step, variable)
         self.assign(variable, moved)
         self._move_average(index, variable)
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in ("sgd_ratio", "exclude", "matrix_dtype", "fixed_norm")}
+        own = {name: getattr(self, name) for name in ("sgd_lr_multiplier", "exclude", "matrix_dtype", "fixed_norm")}
         return {**super().get_config(), **own}
 
 
-def orthogonalise(matrix, dtype="float32"):
+def orthogonalize(matrix, dtype="float32"):
     """Bring the singular values of a matrix near 1, by five Newton-Schulz steps of fifth degree.
 
     The coefficients are those of Jordan et al., which raise small singular values fast and leave all in about 0.7..1.2.

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import cifar_zoo
+from cifar_zoo.version import __version__
 
 
 def describe_environment() -> dict[str, Any]:
@@ -30,7 +30,7 @@ def describe_environment() -> dict[str, Any]:
         "backend": backend,
         "hardware": _hardware(backend),
         "versions": {
-            "cifar_zoo": cifar_zoo.__version__,
+            "cifar_zoo": __version__,
             "python": platform.python_version(),
             **{name: _version(package) for name, package in packages.items()},
         },
@@ -86,7 +86,7 @@ def _commit() -> str:
     """The commit of the source checkout that runs, marked where files differ from it; else the package's release."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
-        return f"release {cifar_zoo.__version__}"
+        return f"release {__version__}"
     try:
         git = ["git", "-C", str(here)]
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -20,18 +20,18 @@ class SGD(keras.optimizers.Optimizer):
         nesterov: whether to look ahead.
         l2: factor of the penalty `l2 / 2 * sum(w ** 2)` on kernels, that is, on weights of two or more dimensions; or
             a dict from paths of variables, such as "dense1/kernel", to the factors of these, and none on others.
-        average_decay: None, or the decay of an exponential moving average of the weights, in [0, 1). In step t it is
+        ema_decay: None, or the decay of an exponential moving average of the weights, in [0, 1). In step t it is
             capped by (1 + t) / (10 + t), so that short runs do not remember their random start. Or a
             LearningRateSchedule, which gives the decay after so many steps.
         lookahead: 0, or a number of steps: the average moves only after so many of them, and the weights then go back
             to it (Zhang et al. 2019, arXiv:1907.08610).
-        rate_factors: a dict from paths of variables to what their rate is multiplied by: numbers, or
+        lr_multipliers: a dict from paths of variables to what their rate is multiplied by: numbers, or
             LearningRateSchedules.
         **kwargs: those of `keras.optimizers.Optimizer`, such as `global_clipnorm`.
 
     Raises:
         ValueError: for a negative rate or l2, a momentum or decay outside [0, 1), a lookahead without an average, or,
-            when it is built, a path in `l2` or `rate_factors` that no variable has.
+            when it is built, a path in `l2` or `lr_multipliers` that no variable has.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class SGD(keras.optimizers.Optimizer):
         momentum=0.9,
         nesterov=True,
         l2=0.0,
-        average_decay=None,
+        ema_decay=None,
         lookahead=0,
-        rate_factors=None,
+        lr_multipliers=None,
         name="sgd",
         **kwargs,
     ):
@@ -53,17 +53,17 @@ class SGD(keras.optimizers.Optimizer):
         for factor in l2.values() if isinstance(l2, dict) else [l2]:
             if not factor >= 0:
                 raise ValueError(f"l2 must be 0 or more, not {factor}")
-        if isinstance(average_decay, (int, float)) and not 0 <= average_decay < 1:
-            raise ValueError(f"average_decay must be None or in [0, 1), not {average_decay}")
-        if lookahead and (lookahead < 0 or average_decay is None):
-            raise ValueError(f"lookahead must be 0 or more, and 0 where average_decay is None, not {lookahead}")
+        if isinstance(ema_decay, (int, float)) and not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay must be None or in [0, 1), not {ema_decay}")
+        if lookahead and (lookahead < 0 or ema_decay is None):
+            raise ValueError(f"lookahead must be 0 or more, and 0 where ema_decay is None, not {lookahead}")
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
         self.l2 = l2
-        self.average_decay = average_decay
+        self.ema_decay = ema_decay
         self.lookahead = lookahead
-        self.rate_factors = rate_factors or {}
+        self.lr_multipliers = lr_multipliers or {}
 
     def build(self, variables):
         if self.built:
@@ -71,10 +71,10 @@ class SGD(keras.optimizers.Optimizer):
         super().build(variables)
         # Found here because the TensorFlow backend hands bare variables to `update_step`.
         self._factors = self._of_each("l2", variables, 0.0)
-        self._rate_factors = self._of_each("rate_factors", variables, 1.0)
+        self._lr_multipliers = self._of_each("lr_multipliers", variables, 1.0)
         self._momenta = self.add_optimizer_variables(variables, "momentum")
         self._averages = []
-        if self.average_decay is not None:
+        if self.ema_decay is not None:
             self._averages = self.add_optimizer_variables(variables, "average")
         if self.lookahead:
             for average, variable in zip(self._averages, variables, strict=True):
@@ -100,19 +100,19 @@ class SGD(keras.optimizers.Optimizer):
         elif keras.backend.backend() == "tensorflow":
             self._tensorflow_step(index, gradient, variable, rate)
         else:
-            self.assign(variable, variable - rate * self._direction(index, self._penalised(index, gradient, variable)))
+            self.assign(variable, variable - rate * self._direction(index, self._penalized(index, gradient, variable)))
         self._move_average(index, variable)
 
     def _rate(self, index, learning_rate, dtype):
         """The rate of one variable in this step."""
-        factor = self._rate_factors[index]
+        factor = self._lr_multipliers[index]
         if callable(factor):
             factor = factor(self.iterations)
         elif factor == 1:  # of nearly all: nothing to compute in a step
             return ops.cast(learning_rate, dtype)
         return ops.cast(learning_rate * factor, dtype)
 
-    def _penalised(self, index, gradient, variable):
+    def _penalized(self, index, gradient, variable):
         """The gradient with that of the penalty."""
         factor = self._factors[index]
         return gradient + factor * variable if factor else gradient
@@ -130,7 +130,7 @@ class SGD(keras.optimizers.Optimizer):
             var=variable.handle,
             accum=self._momenta[index].value.handle,
             lr=rate,
-            grad=self._penalised(index, gradient, variable),
+            grad=self._penalized(index, gradient, variable),
             momentum=self.momentum,
             use_nesterov=self.nesterov,
         )
@@ -175,32 +175,32 @@ class SGD(keras.optimizers.Optimizer):
 
     def _decay(self):
         """The decay of the average in this step."""
-        if callable(self.average_decay):
-            return self.average_decay(self.iterations + 1)
+        if callable(self.ema_decay):
+            return self.ema_decay(self.iterations + 1)
         count = ops.cast(self.iterations, "float32")
-        return ops.minimum(self.average_decay, (1 + count) / (10 + count))
+        return ops.minimum(self.ema_decay, (1 + count) / (10 + count))
 
     def averaged_weights(self):
         """The running averages, in the order of the trainable variables; None where none are kept."""
         return [keras.ops.convert_to_numpy(average) for average in self._averages] or None
 
     def get_config(self):
-        serialise = keras.saving.serialize_keras_object
+        serialize = keras.saving.serialize_keras_object
         own = {
             "momentum": self.momentum,
             "nesterov": self.nesterov,
             "l2": self.l2,
-            "average_decay": serialise(self.average_decay),
+            "ema_decay": serialize(self.ema_decay),
             "lookahead": self.lookahead,
-            "rate_factors": {path: serialise(factor) for path, factor in self.rate_factors.items()},
+            "lr_multipliers": {path: serialize(factor) for path, factor in self.lr_multipliers.items()},
         }
         return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """The optimiser of a configuration."""
+        """The optimizer of a configuration."""
         revive = keras.saving.deserialize_keras_object
         config = dict(config)  # which may lack what is by default, as that of an older file does
-        config["average_decay"] = revive(config.get("average_decay"))
-        config["rate_factors"] = {path: revive(factor) for path, factor in config.get("rate_factors", {}).items()}
+        config["ema_decay"] = revive(config.get("ema_decay"))
+        config["lr_multipliers"] = {path: revive(factor) for path, factor in config.get("lr_multipliers", {}).items()}
         return super().from_config(config, custom_objects=custom_objects)

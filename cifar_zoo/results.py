@@ -17,7 +17,7 @@ from cifar_zoo.weights.manifest import PACKAGE
 
 
 @dataclass(frozen=True)
-class Result:
+class RunRecord:
     """One finished run. Every field is mandatory.
 
     Attributes:
@@ -26,11 +26,11 @@ class Result:
         seed: of the run.
         recipe: the fields of the recipe.
         precision, backend: of the run.
-        examples, holdout: number of pictures trained on and kept out.
+        examples, holdout: number of images trained on and kept out.
         epochs, minutes: the length of the run.
-        pictures_per_second: median of the epochs.
+        images_per_second: median of the epochs.
         params: of the network, batch-norm statistics included.
-        test_accuracy: in 0..1, on the 10,000 test pictures, measured once, after the last epoch.
+        test_accuracy: in 0..1, on the 10,000 test images, measured once, after the last epoch.
         test_loss: mean cross-entropy of the same.
         test_tta_accuracy: the accuracy with test-time augmentation; None where the recipe does not ask for it.
         command, hardware, versions, commit: what trained it, on what, with what.
@@ -47,7 +47,7 @@ class Result:
     holdout: int
     epochs: int
     minutes: float
-    pictures_per_second: float
+    images_per_second: float
     params: int
     test_accuracy: float
     test_loss: float
@@ -60,7 +60,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One line of the table: a row of a published table, or a network without one, and the runs of one tag.
 
     Attributes:
@@ -72,7 +72,7 @@ class Line:
         tta_accuracy: mean of those with test-time augmentation, where there are such.
         epochs, minutes: of a run, the minutes as a mean.
         hardware: what they ran on.
-        differences: fields of the recipe that are not as in the recipe `seed`, "field ours (theirs)".
+        differences: fields of the recipe that are not as in the recipe `paper`, "field ours (theirs)".
     """
 
     network: str
@@ -103,7 +103,7 @@ class Line:
 
 def results_path() -> Path:
     """The results that come with the package, or those of the source checkout."""
-    inside = PACKAGE / "results"
+    inside = PACKAGE / "bundled_results"
     return inside if inside.exists() else PACKAGE.parent / "results"
 
 
@@ -113,12 +113,12 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
     Args:
         run_dir: the run directory.
         folder: of results.
-        tag: default the name of the recipe. All runs of a tag have one recipe and the same pictures.
+        tag: default the name of the recipe. All runs of a tag have one recipe and the same images.
 
     Returns: the file.
 
     Raises:
-        CifarZooError: if the run is unfinished, was measured on a part of the test pictures, or does not go with the
+        CifarZooError: if the run is unfinished, was measured on a part of the test images, or does not go with the
             other runs of its tag.
     """
     run_dir = Path(run_dir)
@@ -131,43 +131,41 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
         {name: float(f"{value:.6g}") if name != "epoch" else value for name, value in row.items()}
         for row in read_history(run_dir / "history.csv")
     ]
-    if values["test_pictures"] != 10_000:
-        raise CifarZooError(f"{run_dir}: measured on {values['test_pictures']} test pictures in place of all 10,000")
-    result = Result(**{field.name: values[field.name] for field in fields(Result)})
+    if values["test_images"] != 10_000:
+        raise CifarZooError(f"{run_dir}: measured on {values['test_images']} test images in place of all 10,000")
+    result = RunRecord(**{field.name: values[field.name] for field in fields(RunRecord)})
     file = Path(folder) / result.model / f"{result.tag}-{result.seed}.json"
     for other_file, other in read_results(folder, result.model).items():
         if other.tag == result.tag and other_file != file and _setting(other) != _setting(result):
-            raise CifarZooError(
-                f"{run_dir}: has another recipe or other pictures than {other_file}; choose another tag"
-            )
+            raise CifarZooError(f"{run_dir}: has another recipe or other images than {other_file}; choose another tag")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, asdict(result))
     return file
 
 
-def _setting(result: Result) -> tuple[Recipe, int, int]:
+def _setting(result: RunRecord) -> tuple[Recipe, int, int]:
     return Recipe(**result.recipe), result.examples, result.holdout
 
 
-def read_results(folder: str | Path, model: str = "*") -> dict[Path, Result]:
+def read_results(folder: str | Path, model: str = "*") -> dict[Path, RunRecord]:
     """All results in a folder, or those of one network, by file. Raises CifarZooError for a file that is no result."""
     return {file: read_result(file) for file in sorted(Path(folder).glob(f"{model}/*.json"))}
 
 
-def read_result(file: Path) -> Result:
+def read_result(file: Path) -> RunRecord:
     """One result. Raises CifarZooError for a file that is none."""
     values = read_json(file)
-    if wrong := values.keys() ^ {field.name for field in fields(Result)}:
+    if wrong := values.keys() ^ {field.name for field in fields(RunRecord)}:
         raise CifarZooError(f"{file}: is no result; missing or unknown: {', '.join(sorted(wrong))}")
-    return Result(**values)
+    return RunRecord(**values)
 
 
-def table(results: Iterable[Result], networks: Iterable[str] | None = None) -> list[Line]:
+def table(results: Iterable[RunRecord], networks: Iterable[str] | None = None) -> list[TableRow]:
     """A line for each published row of the networks and each tag; rows without runs have one, too.
 
-    Only runs that trained on all 50,000 pictures count. `networks` is all of them by default.
+    Only runs that trained on all 50,000 images count. `networks` is all of them by default.
     """
-    runs: dict[str, dict[str, list[Result]]] = {}
+    runs: dict[str, dict[str, list[RunRecord]]] = {}
     for result in results:
         if result.examples == 50_000:
             runs.setdefault(result.model, {}).setdefault(result.tag, []).append(result)
@@ -177,16 +175,16 @@ def table(results: Iterable[Result], networks: Iterable[str] | None = None) -> l
         measured = [_measured(tag, group) for tag, group in sorted(runs.get(name, {}).items())] or [{}]
         for row in info.rows or (None,):
             published = (row.table, row.name, row.accuracy) if row else (None, None, None)
-            lines += [Line(name, *published, **values) for values in measured]
+            lines += [TableRow(name, *published, **values) for values in measured]
     return lines
 
 
-def _measured(tag: str, runs: list[Result]) -> dict[str, Any]:
+def _measured(tag: str, runs: list[RunRecord]) -> dict[str, Any]:
     accuracies = [100 * run.test_accuracy for run in runs]
     augmented = [100 * run.test_tta_accuracy for run in runs if run.test_tta_accuracy is not None]
-    seed = recipes_for(runs[0].model).get("seed")
+    published = recipes_for(runs[0].model).get("paper")
     ours = Recipe(**runs[0].recipe).to_dict()
-    theirs = seed.to_dict() if seed else ours
+    theirs = published.to_dict() if published else ours
     return {
         "tag": tag,
         "runs": len(runs),
@@ -202,7 +200,7 @@ def _measured(tag: str, runs: list[Result]) -> dict[str, Any]:
     }
 
 
-def as_text(lines: Iterable[Line]) -> str:
+def as_text(lines: Iterable[TableRow]) -> str:
     """The table for a terminal."""
     text = [f"{'network':25} {'row':27} {'published':>9} {'ours':>21} {'runs':>4} {'epochs':>6} {'minutes':>7}  tag"]
     for line in lines:

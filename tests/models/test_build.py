@@ -55,7 +55,7 @@ def test_preprocessing_is_the_published_statistics():
 
 
 def test_the_statistics_are_those_of_the_data(cifar10):
-    from cifar_zoo.models.assemble import MEAN, STD
+    from cifar_zoo.data.cifar10 import MEAN, STD
 
     x = cifar10[0][0].reshape(-1, 3).astype("float64")
     np.testing.assert_allclose(x.mean(axis=0), MEAN, atol=0.05)

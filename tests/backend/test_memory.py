@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import json, resource, torch
 from pathlib import Path
-from cifar_zoo.training.memory import keeping_freed_memory
+from cifar_zoo.backend.memory import keeping_freed_memory
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1])  # pages

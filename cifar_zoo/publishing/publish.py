@@ -13,18 +13,18 @@ import numpy as np
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import read_json
 from cifar_zoo.lazy import keras
+from cifar_zoo.publishing.card import card, check_card, evaluation, front_page
+from cifar_zoo.publishing.upload import Content, upload
 from cifar_zoo.registry import create_model, model_info
-from cifar_zoo.weights.card import card, check_card, evaluation, front_page
 from cifar_zoo.weights.manifest import Entry, Manifest, parse_manifest, write_manifest
-from cifar_zoo.weights.upload import Content, upload
 
-LICENCE = "MIT"
+LICENSE = "MIT"
 COPIED = ("config.json", "history.csv", "metrics.json")  # of a run
 SECRET = re.compile(rb"hf_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 
 
-def golden_pictures(height: int, width: int) -> np.ndarray:
-    """Four fixed pictures (4, height, width, 3), uint8: a gradient, stripes, a disc and noise."""
+def golden_images(height: int, width: int) -> np.ndarray:
+    """Four fixed images (4, height, width, 3), uint8: a gradient, stripes, a disc and noise."""
     row, column = np.mgrid[0:height, 0:width].astype("float64")
     gradient = np.stack([255 * row / (height - 1), 255 * column / (width - 1), 0 * row + 128], axis=-1)
     stripes = np.repeat((255 * ((row + column) % 6 < 3))[..., None], 3, axis=-1) * np.array([1.0, 0.6, 0.2])
@@ -34,10 +34,10 @@ def golden_pictures(height: int, width: int) -> np.ndarray:
     return np.stack([gradient, stripes, disc, noise]).round().astype("uint8")
 
 
-def logits(registered: str, weights: str, pictures: np.ndarray) -> np.ndarray:
+def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
     """The class scores of a network before the softmax, float32 (n, classes)."""
     model = create_model(registered, weights=weights, classifier_activation=None)
-    return np.asarray(keras.ops.convert_to_numpy(model(pictures, training=False)))
+    return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
 
 def stage(
@@ -45,7 +45,7 @@ def stage(
 ) -> Entry:
     """Copy a finished run into the folder of published weights and enter it into the manifest.
 
-    Writes `<weights_dir>/<network>/<tag>/` with the weights, golden.npz (pictures and logits), metrics.json,
+    Writes `<weights_dir>/<network>/<tag>/` with the weights, golden.npz (images and logits), metrics.json,
     config.json, history.csv and README.md.
 
     Args:
@@ -64,8 +64,8 @@ def stage(
     if not (run_dir / "metrics.json").exists():
         raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be published")
     config, metrics = (read_json(run_dir / f"{name}.json") for name in ("config", "metrics"))
-    if metrics["test_pictures"] != 10_000:
-        raise CifarZooError(f"{run_dir}: measured on {metrics['test_pictures']} test pictures in place of all 10,000")
+    if metrics["test_images"] != 10_000:
+        raise CifarZooError(f"{run_dir}: measured on {metrics['test_images']} test images in place of all 10,000")
     info = model_info(config["model"])
     path = run_dir / "model.weights.h5"
     load_weights(info.build(), path)  # it fits
@@ -76,8 +76,8 @@ def stage(
     shutil.copyfile(path, file)
     for name in COPIED:
         shutil.copyfile(run_dir / name, folder / name)
-    pictures = golden_pictures(*info.input_shape[:2])
-    np.savez(folder / "golden.npz", pictures=pictures, logits=logits(info.name, str(file), pictures))
+    images = golden_images(*info.input_shape[:2])
+    np.savez(folder / "golden.npz", images=images, logits=logits(info.name, str(file), images))
 
     manifest = parse_manifest(manifest_file)
     others = manifest.get(info.name, {})
@@ -88,9 +88,9 @@ def stage(
         bytes=file.stat().st_size,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         golden=f"{info.name}/{tag}/golden.npz",
-        parameters=metrics["params"],
+        params=metrics["params"],
         classes=10,
-        licence=LICENCE,
+        license=LICENSE,
         recipe=config["recipe"],
         seed=config["seed"],
         epochs=metrics["epochs"],
@@ -206,7 +206,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
     for file in found.values():
         if file.suffix in {".md", ".json", ".csv"} and SECRET.search(file.read_bytes()):
             raise CifarZooError(f"{file}: holds what looks like a token or a private key; take it out")
-    made = {"README.md": front_page(manifest, LICENCE)}
+    made = {"README.md": front_page(manifest, LICENSE)}
     for name, tag, entry in entries:
         _check(weights_dir, name, tag, entry)
         made[f".eval_results/{name}.{tag}.yaml"] = evaluation(name, tag, entry)

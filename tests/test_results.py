@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10, list_models, model_info
-from cifar_zoo.evaluation.results import as_text, pack, read_result, read_results, results_path, table
+from cifar_zoo.results import as_text, pack, read_result, read_results, results_path, table
 from cifar_zoo.weights.manifest import read_manifest
 
 TINY = Recipe(epochs=2, batch_size=100, padding=0)
@@ -30,7 +30,7 @@ def test_a_result_has_what_the_run_measured(runs, tmp_path):
     result = read_result(file)
     assert (result.model, result.tag, result.seed, result.examples, result.holdout) == ("nin0", "tiny", 1, 300, 0)
     assert Recipe(**result.recipe) == TINY
-    for name in ("test_accuracy", "test_loss", "minutes", "pictures_per_second", "params", "hardware", "commit"):
+    for name in ("test_accuracy", "test_loss", "minutes", "images_per_second", "params", "hardware", "commit"):
         assert getattr(result, name) == run.metrics[name], name
     assert [row["epoch"] for row in result.history] == [1, 2]
     for ours, theirs in zip(result.history, run.history, strict=True):
@@ -49,7 +49,7 @@ def test_the_runs_of_a_tag_belong_together(runs, cifar10, tmp_path):
     other = fit_cifar10(
         "nin0", TINY.with_(l2=0.0), data=cifar10, examples=300, seed=2, run_dir=tmp_path / "other", verbose=0
     )
-    with pytest.raises(CifarZooError, match="another recipe or other pictures than .*tiny-0.json; choose another tag"):
+    with pytest.raises(CifarZooError, match="another recipe or other images than .*tiny-0.json; choose another tag"):
         pack(other.directory, folder, "tiny")
     assert len(read_results(folder)) == 2
 
@@ -58,7 +58,7 @@ def test_what_is_no_evidence_is_refused(runs, small_npz, tmp_path):
     with pytest.raises(CifarZooError, match="only a finished run can be packed"):
         pack(tmp_path, tmp_path)
     part = fit_cifar10("nin0", TINY.with_(epochs=1), data=small_npz, run_dir=tmp_path / "part", verbose=0)
-    with pytest.raises(CifarZooError, match="measured on 200 test pictures in place of all 10,000"):
+    with pytest.raises(CifarZooError, match="measured on 200 test images in place of all 10,000"):
         pack(part.directory, tmp_path / "results")
     file = pack(runs[0].directory, tmp_path / "results")
     file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": 1.0}))

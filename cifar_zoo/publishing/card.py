@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.registry import Row, model_info
+from cifar_zoo.registry import PublishedRow, model_info
 from cifar_zoo.weights.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -
     versions = ", ".join(f"{package} {number}" for package, number in entry.versions.items())
     published = "".join(_published(row, 100 * entry.test_accuracy) for row in info.rows)
     with_tta = "" if tta_accuracy is None else f"\n- With test-time augmentation (flip and shift): {tta_accuracy:.2%}"
-    return f"""{_front_matter({name: _results(entry, tta_accuracy)}, entry.licence)}
+    return f"""{_front_matter({name: _results(entry, tta_accuracy)}, entry.license)}
 # {name}, {tag}
 
 {info.summary}
 
 - Paper: {info.paper}
-- Parameters: {entry.parameters:,}
-- Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger pictures are cropped to the middle
-- Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test pictures, measured once, after the last of
+- Parameters: {entry.params:,}
+- Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger images are cropped to the middle
+- Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test images, measured once, after the last of
   {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}{published}
 - Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
   commit `{entry.commit}`
@@ -51,12 +51,12 @@ model = cifar_zoo.models.{name}(weights="{tag}")
 | --- | --- |
 {recipe}
 
-It knows the ten classes of CIFAR-10 and gives one of them to any picture. Its training pictures are 32 x 32 pixels of
+It knows the ten classes of CIFAR-10 and gives one of them to any image. Its training images are 32 x 32 pixels of
 the web of 2008, with the biases of that source; do not use it for decisions about people.
 """
 
 
-def _published(row: Row, accuracy: float) -> str:
+def _published(row: PublishedRow, accuracy: float) -> str:
     """The line of a card for a published row, if it has a figure, beside our accuracy in percent."""
     if row.accuracy is None:
         return ""
@@ -64,25 +64,25 @@ def _published(row: Row, accuracy: float) -> str:
     return f"\n- Published: {row.accuracy:.2f}%, {row.name} of {row.table}{below}"
 
 
-def front_page(manifest: Manifest, licence: str) -> str:
+def front_page(manifest: Manifest, license: str) -> str:
     """The README.md of the hub's repository: one row a weights file."""
     entries = [(name, tag, entry) for name, tags in sorted(manifest.items()) for tag, entry in sorted(tags.items())]
     rows = "\n".join(
-        f"| [{name}]({name}/{tag}/README.md) | {tag}{' (best)' if entry.best else ''} | {entry.parameters:,} "
+        f"| [{name}]({name}/{tag}/README.md) | {tag}{' (best)' if entry.best else ''} | {entry.params:,} "
         f"| {entry.test_accuracy:.2%} | {entry.epochs} | {entry.bytes / 1e6:.1f} MB |"
         for name, tag, entry in entries
     )
-    return f"""{_front_matter({f"{name}.{tag}": _results(entry) for name, tag, entry in entries}, licence)}
+    return f"""{_front_matter({f"{name}.{tag}": _results(entry) for name, tag, entry in entries}, license)}
 # CIFAR-10 networks for Keras 3
 
 The pretrained weights of cifar_zoo, as float16 `.weights.h5` files that plain Keras loads too. Each folder has the
-file, its card, the run's configuration, history and measurements, and the logits of four fixed pictures.
+file, its card, the run's configuration, history and measurements, and the logits of four fixed images.
 
 | network | tag | parameters | test accuracy | epochs | file |
 | --- | --- | ---: | ---: | ---: | ---: |
 {rows}
 
-Test accuracy is on the 10,000 test pictures, measured once, after the last epoch, without test-time augmentation.
+Test accuracy is on the 10,000 test images, measured once, after the last epoch, without test-time augmentation.
 
 ```python
 import cifar_zoo
@@ -141,14 +141,14 @@ def _results(entry: Entry, tta_accuracy: float | None = None) -> list[EvalResult
     ]
 
 
-def _front_matter(results: dict[str, list[EvalResult]], licence: str) -> str:
+def _front_matter(results: dict[str, list[EvalResult]], license: str) -> str:
     """What the hub reads of a card: a block of YAML with the measured results of one or several networks."""
     from huggingface_hub import CardData
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     data: dict[str, Any] = {
         "library_name": "keras",
-        "license": licence.lower(),
+        "license": license.lower(),
         "pipeline_tag": "image-classification",
         "datasets": [DATASET],
         "model-index": [part for name, found in results.items() for part in eval_results_to_model_index(name, found)],

@@ -12,7 +12,7 @@ from scipy import stats
 
 from cifar_zoo import layers
 
-PICTURES = 4000
+IMAGES = 4000
 RANDOM = np.random.default_rng(0)
 
 
@@ -20,12 +20,12 @@ def apply(layer, x, **options):
     return ops.convert_to_numpy(layer(x, **options))
 
 
-def branch(value=1.0, pictures=PICTURES):
-    return np.full((pictures, 2, 2, 3), value, "float32")
+def branch(value=1.0, images=IMAGES):
+    return np.full((images, 2, 2, 3), value, "float32")
 
 
-def assert_one_a_picture(result):
-    """That a result is constant within each picture; returns its value for each."""
+def assert_one_a_image(result):
+    """That a result is constant within each image; returns its value for each."""
     np.testing.assert_array_equal(result, np.broadcast_to(result[:, :1, :1, :1], result.shape))
     return result[:, 0, 0, 0]
 
@@ -44,9 +44,9 @@ def assert_share(hits, probability):
     assert abs(np.mean(hits) - probability) < 3.3 * np.sqrt(probability * (1 - probability) / len(hits))
 
 
-def test_shake_shake_draws_a_share_for_each_picture_forward_and_another_one_back():
+def test_shake_shake_draws_a_share_for_each_image_forward_and_another_one_back():
     result, left, right = value_and_gradients(layers.ShakeShake(seed=0), [branch(1.0), branch(0.0)])
-    alpha, beta = assert_one_a_picture(result), assert_one_a_picture(left)
+    alpha, beta = assert_one_a_image(result), assert_one_a_image(left)
     np.testing.assert_allclose(right, 1 - left, atol=1e-6)
     assert_uniform(alpha, 0, 1)
     assert_uniform(beta, 0, 1)
@@ -65,7 +65,7 @@ def test_shake_shake_is_a_convex_combination():
 def test_shake_drop_scales_by_alpha_forward_and_by_beta_back_where_the_gate_is_closed():
     layer = layers.ShakeDrop(keep_probability=0.6, alpha=(-1, 0.5), beta=(0.25, 0.75), seed=1)
     result, gradient = value_and_gradients(layer, [branch()])
-    forward, backward = assert_one_a_picture(result), assert_one_a_picture(gradient)
+    forward, backward = assert_one_a_image(result), assert_one_a_image(gradient)
     kept = forward == 1
     np.testing.assert_array_equal(kept, backward == 1)
     assert_share(kept, 0.6)
@@ -86,8 +86,8 @@ def test_shake_drop_multiplies_the_branch():
 def test_shake_drop_takes_the_mean_factor_in_inference(alpha, expected):
     layer = layers.ShakeDrop(keep_probability=0.6, alpha=alpha, seed=2)
     np.testing.assert_allclose(apply(layer, branch(2.0, 1)), 2 * expected, rtol=1e-6)
-    drawn = assert_one_a_picture(apply(layer, branch(), training=True))
-    assert abs(drawn.mean() - expected) < 3.3 * drawn.std() / np.sqrt(PICTURES)
+    drawn = assert_one_a_image(apply(layer, branch(), training=True))
+    assert abs(drawn.mean() - expected) < 3.3 * drawn.std() / np.sqrt(IMAGES)
 
 
 @pytest.mark.parametrize("kind", [layers.ShakeDrop, layers.StochasticDepth])
@@ -98,10 +98,10 @@ def test_a_branch_that_is_always_kept_is_not_touched(kind):
     np.testing.assert_array_equal(apply(layer, x), x)
 
 
-def test_stochastic_depth_keeps_or_drops_the_branch_of_each_picture():
+def test_stochastic_depth_keeps_or_drops_the_branch_of_each_image():
     layer = layers.StochasticDepth(keep_probability=0.7, seed=0)
     result, gradient = value_and_gradients(layer, [branch(3.0)])
-    kept = assert_one_a_picture(result)
+    kept = assert_one_a_image(result)
     assert set(kept) == {0, 3}
     assert_share(kept == 3, 0.7)
     assert_independent(kept[1:], kept[:-1])
@@ -123,11 +123,11 @@ def test_linear_decay():
     assert layers.linear_decay(15, 16) == 0.53125
 
 
-def joined(layer, inputs=3, pictures=PICTURES, column=None, training=True):
-    """The share of each input in the result, for each picture: (pictures, inputs)."""
-    paths = np.zeros((inputs, pictures, 2, 2, inputs), "float32")
+def joined(layer, inputs=3, images=IMAGES, column=None, training=True):
+    """The share of each input in the result, for each image: (images, inputs)."""
+    paths = np.zeros((inputs, images, 2, 2, inputs), "float32")
     for i in range(inputs):
-        paths[i, ..., i] = 1  # an input of its own colour
+        paths[i, ..., i] = 1  # an input of its own color
     column = None if column is None else ops.convert_to_tensor(np.asarray(column, "int32"))
     result = ops.convert_to_numpy(layer(list(paths), column=column, training=training))
     np.testing.assert_array_equal(result, np.broadcast_to(result[:, :1, :1], result.shape))
@@ -150,7 +150,7 @@ def test_local_drop_path_takes_the_mean_of_the_survivors():
 
 def test_the_only_survivor_is_any_input():
     share = joined(layers.FractalJoin(drop_probability=1.0, seed=0))
-    np.testing.assert_array_equal(np.sort(share, axis=1), np.tile([0, 0, 1], (PICTURES, 1)))
+    np.testing.assert_array_equal(np.sort(share, axis=1), np.tile([0, 0, 1], (IMAGES, 1)))
     for i in range(3):
         assert_share(share[:, i] == 1, 1 / 3)
 
@@ -159,11 +159,11 @@ def test_nothing_is_dropped_with_probability_0():
     np.testing.assert_allclose(joined(layers.FractalJoin(drop_probability=0.0)), 1 / 3, atol=1e-6)
 
 
-def test_global_drop_path_passes_the_column_of_each_picture():
-    column = np.tile([0, 1, 2, 3, -1], PICTURES // 5)
+def test_global_drop_path_passes_the_column_of_each_image():
+    column = np.tile([0, 1, 2, 3, -1], IMAGES // 5)
     share = joined(layers.FractalJoin(drop_probability=0.4, seed=0), column=column)
     for c in range(3):
-        np.testing.assert_array_equal(share[column == c], np.tile(np.eye(3)[c], (PICTURES // 5, 1)))
+        np.testing.assert_array_equal(share[column == c], np.tile(np.eye(3)[c], (IMAGES // 5, 1)))
     np.testing.assert_allclose(share[column == 3], 1 / 3, atol=1e-6)  # the join has no such input
     local = joined(layers.FractalJoin(drop_probability=0.4, seed=0))
     np.testing.assert_array_equal(share[column == -1], local[column == -1])
@@ -171,7 +171,7 @@ def test_global_drop_path_passes_the_column_of_each_picture():
 
 @pytest.mark.parametrize("column", [None, [0, 1, 2, 3, -1]])
 def test_inference_takes_the_mean_of_all_paths(column):
-    share = joined(layers.FractalJoin(drop_probability=0.9), pictures=5, column=column, training=False)
+    share = joined(layers.FractalJoin(drop_probability=0.9), images=5, column=column, training=False)
     np.testing.assert_allclose(share, 1 / 3, atol=1e-6)
 
 
@@ -180,7 +180,7 @@ def test_dropped_paths_get_no_gradient():
     result, left, right = value_and_gradients(layer, [branch(1.0, 200), branch(10.0, 200)])
     np.testing.assert_allclose(result, left + 10 * right, rtol=1e-6)
     np.testing.assert_allclose(left + right, 1, rtol=1e-6)
-    assert set(assert_one_a_picture(left)) == {0, 0.5, 1}
+    assert set(assert_one_a_image(left)) == {0, 0.5, 1}
 
 
 def test_draw_column():
@@ -204,7 +204,7 @@ def test_all_joins_of_a_network_follow_the_column_also_after_saving(tmp_path):
     model = keras.Model(x, second)
     model.save(tmp_path / "fractal.keras")
     for network in (model, keras.models.load_model(tmp_path / "fractal.keras")):
-        result = assert_one_a_picture(apply(network, np.ones((200, 2, 2, 1), "float32"), training=True))
+        result = assert_one_a_image(apply(network, np.ones((200, 2, 2, 1), "float32"), training=True))
         assert set(result) == {1, 1000}
         np.testing.assert_allclose(apply(network, np.ones((1, 2, 2, 1), "float32")), (5.5 + 1000) / 2)
 
@@ -216,10 +216,10 @@ def test_channel_shuffle_is_a_transpose_of_groups_and_channels():
         np.testing.assert_array_equal(apply(layers.ChannelShuffle(groups), x), expected)
 
 
-def test_channel_shuffle_keeps_pictures_apart():
+def test_channel_shuffle_keeps_images_apart():
     x = RANDOM.normal(size=(4, 5, 3, 12)).astype("float32")
     layer = layers.ChannelShuffle(3)
-    alone = np.concatenate([apply(layer, picture[None]) for picture in x])
+    alone = np.concatenate([apply(layer, image[None]) for image in x])
     np.testing.assert_array_equal(apply(layer, x), alone)
 
 

@@ -10,7 +10,7 @@ import pytest
 DRIVER = """
 import json, sys
 from cifar_zoo import Recipe, fit_cifar10
-recipe = Recipe(epochs=1, batch_size=50, padding=0, average_decay=None)
+recipe = Recipe(epochs=1, batch_size=50, padding=0, ema_decay=None)
 run = fit_cifar10("resnet20", recipe, data=sys.argv[1], examples=100, run_dir=sys.argv[2], verbose=0)
 print(json.dumps({"loss": run.history[0]["loss"], **run.metrics}))
 """
@@ -44,4 +44,4 @@ def test_the_second_process_compiles_nothing_that_took_long_and_gives_the_same(s
 def test_a_folder_that_cannot_be_made_stops_nothing(small_npz, tmp_path):
     pytest.importorskip("jax")
     (tmp_path / "file").write_text("")
-    assert train(small_npz, tmp_path / "run", tmp_path / "file")["test_pictures"] == 200
+    assert train(small_npz, tmp_path / "run", tmp_path / "file")["test_images"] == 200

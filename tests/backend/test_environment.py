@@ -1,6 +1,6 @@
 """What is recorded about a run."""
 
-from cifar_zoo.environment import without_paths
+from cifar_zoo.backend.environment import without_paths
 
 
 def test_paths_stay_at_home():

@@ -1,0 +1,1 @@
+"""All that is about one backend or one kind of hardware."""
