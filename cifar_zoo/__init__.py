@@ -6,7 +6,7 @@ The names below load what they need at their first use: importing cifar_zoo impo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cifar_zoo.version import __version__
+from cifar_zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cifar_zoo import layers, models
