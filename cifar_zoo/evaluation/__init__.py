@@ -1,1 +1,1 @@
-"""Measurements on trained networks, and their use on images."""
+"""Metrics of trained networks, their predictions, and what their layers cost."""

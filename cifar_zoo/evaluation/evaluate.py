@@ -1,4 +1,4 @@
-"""Accuracy on the test images."""
+"""Accuracy and loss on labeled images, with and without test-time augmentation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from cifar_zoo.data.cifar10 import Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.evaluation import metrics
+from cifar_zoo.evaluation.outputs import gives_logits
 
 # The views of test-time augmentation, of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024,
 # arXiv:2404.00498): weight, pixels by which the crop moves down and to the right, whether it is mirrored.
@@ -25,74 +27,91 @@ VIEWS = (
 
 
 def evaluate(
-    model: keras.Model, data: Split | str | Path | None = None, *, batch_size: int = 500, tta: bool = False
+    model: keras.Model,
+    data: Split | str | Path | None = None,
+    *,
+    batch_size: int = 500,
+    tta: bool = False,
+    from_logits: bool | None = None,
 ) -> dict[str, Any]:
     """Measure a network on labeled images.
 
     Args:
-        model: from (batch, height, width, 3) pixels 0..255 to probabilities or logits (batch, classes). Larger
-            images are cropped to the middle.
-        data: (images, labels), or a source for `load_cifar10`, of which the test images are taken.
-        batch_size: images a step.
-        tta: measure with test-time augmentation, too: the log-probabilities averaged over the six `VIEWS` (flip and
-            shift) of each image, which takes six times as long.
+        model: A functional or Sequential model from (batch, height, width, 3) pixels 0..255 to probabilities or logits
+            (batch, classes). Larger images are cropped to their center.
+        data: `(images, labels)`, or a source for `load_cifar10`, whose test images are used.
+        batch_size: Integer. Images a step.
+        tta: Boolean. Whether to measure with test-time augmentation as well: the log-probabilities averaged over the
+            six `VIEWS` (flips and shifts) of each image, which takes six times as long.
+        from_logits: Boolean or None. Whether the model gives logits. None decides by its last activation: softmax and
+            sigmoid give probabilities, anything else gives logits.
 
-    Returns: accuracy, in 0..1; loss, the mean cross-entropy in nats; correct and images, their numbers. With `tta`
-        besides tta_accuracy, tta_loss and tta_correct; the other figures are the same with and without.
+    Returns:
+        A dict with `accuracy`, in 0..1; `loss`, the mean cross-entropy in nats; `correct` and `images`, two counts.
+        With `tta` also `tta_accuracy`, `tta_loss` and `tta_correct`; the other figures do not depend on it.
 
     Raises:
-        CifarZooError: if the data is not images with labels, the images are smaller than the network's input, or
+        CifarZooError: If the data is not images with labels, the images are smaller than the network's input, or
             a label has no score.
     """
     x, y = check_split(data, "data:") if isinstance(data, tuple) else load_cifar10(data)[1]
-    scores = predict_images(model, x, batch_size=batch_size)
-    probabilities = as_probabilities(scores)
-    if probabilities.ndim != 2 or probabilities.shape[1] <= int(y.max()):
-        raise CifarZooError(f"the labels go up to {y.max()}, and {model.name} gives {probabilities.shape[1:]} scores")
-    figures = {**_figures(probabilities, y), "images": len(y)}
+    if len(model.output_shape) != 2 or model.output_shape[1] <= int(y.max()):
+        raise CifarZooError(
+            f"the labels go up to {y.max()}, and {model.name} gives {model.output_shape[1:]} scores for an image"
+        )
+    logits = predict_logits(model, x, batch_size=batch_size, from_logits=from_logits)
+    figures = {**_figures(logits, y), "images": len(y)}
     if tta:
-        averaged = _average_over_views(model, x, scores, batch_size)
+        averaged = VIEWS[0][0] * logits
+        for weight, shift, mirrored in VIEWS[1:]:
+            seen = view(x, *model.input_shape[1:3], shift=shift, mirrored=mirrored)
+            averaged += weight * predict_logits(model, seen, batch_size=batch_size, from_logits=from_logits)
+            del seen  # before the next is made: one view at a time is in memory
         figures |= {f"tta_{name}": figure for name, figure in _figures(averaged, y).items()}
     return figures
 
 
-def _figures(probabilities: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Accuracy, loss and number right of probabilities (n, classes) for the labels (n,)."""
-    correct = int(np.sum(probabilities.argmax(axis=1) == y))
-    chosen = np.take_along_axis(probabilities, y[:, None].astype(int), axis=1)
-    loss = float(-np.log(np.maximum(chosen.astype("float64"), 1e-12)).mean())
-    return {"accuracy": correct / len(y), "loss": loss, "correct": correct}
+def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    return {
+        "accuracy": metrics.accuracy(logits, y),
+        "loss": metrics.cross_entropy(logits, y),
+        "correct": int(metrics.correct(logits, y).sum()),
+    }
 
 
-def _average_over_views(model: keras.Model, images: np.ndarray, plain: np.ndarray, batch_size: int) -> np.ndarray:
-    """Probabilities (n, classes) from the scores over all views; `plain` are those of the first, (n, classes)."""
-    probabilities = are_probabilities(plain)  # asked once, so that all views are averaged in the same way
+def predict_logits(
+    model: keras.Model, images: np.ndarray, *, batch_size: int = 500, from_logits: bool | None = None
+) -> np.ndarray:
+    """The logits of a network for images (n, rows, columns, channels), cropped to the center of its input size.
 
-    def logits(scores: np.ndarray) -> np.ndarray:
-        # A network's own logits differ from its log-probabilities by one number an image and view. So does their
-        # average, which leaves the order of the classes and, through softmax, their probabilities the same.
-        scores = scores.astype("float64")
-        return np.log(np.maximum(scores, np.finfo("float32").tiny)) if probabilities else scores
+    Args:
+        model: A functional or Sequential model that gives logits or probabilities (n, classes).
+        images: Pixels 0..255.
+        batch_size: Integer. Images a step.
+        from_logits: Boolean or None, as in `evaluate`.
 
-    average = VIEWS[0][0] * logits(plain)
-    for weight, shift, mirrored in VIEWS[1:]:
-        seen = view(images, *model.input_shape[1:3], shift=shift, mirrored=mirrored)
-        average += weight * logits(predict_images(model, seen, batch_size=batch_size))
-        del seen  # before the next is made: one view at a time is in memory
-    return softmax(average)
+    Returns: float64 (n, classes). For a network that gives probabilities they are its log-probabilities, which differ
+        from its own logits by one number an image: their softmax, and that of any average of them, is the same.
+    """
+    cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
+    outputs = np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))
+    if gives_logits(model) if from_logits is None else from_logits:
+        return outputs.astype("float64")
+    return metrics.to_logits(outputs)
 
 
 def view(
     images: np.ndarray, height: int | None = None, width: int | None = None, *, shift: int, mirrored: bool
 ) -> np.ndarray:
-    """One view of images for test-time augmentation: the middle, moved and mirrored.
+    """One view of images for test-time augmentation: their center, shifted and mirrored.
 
     Args:
-        images: (n, rows, columns, channels), of any type.
-        height, width: of the result; None keeps a side.
-        shift: -1, 0 or 1, pixels by which the crop moves down and to the right. Beyond the edge of the images lies
+        images: Array (n, rows, columns, channels) of any dtype.
+        height: Integer or None. Height of the result; None keeps that of the images.
+        width: Integer or None, likewise.
+        shift: -1, 0 or 1. Pixels by which the crop moves down and to the right. Beyond the edge of the images lies
             their reflection; where the crop is smaller than the images, it moves onto their own pixels.
-        mirrored: whether left and right are exchanged, after the crop.
+        mirrored: Boolean. Whether left and right are exchanged, after the crop.
 
     Returns: (n, height, width, channels), a copy.
 
@@ -100,32 +119,8 @@ def view(
         CifarZooError: if the images are smaller than height x width.
     """
     n, rows, columns, channels = images.shape
-    # The numbers of the pixels are padded and cropped in place of the pixels: no padded copy of all images is made.
+    # The indices of the pixels are padded and cropped, not the pixels: no padded copy of all images is made.
     pixels = np.pad(np.arange(rows * columns).reshape(1, rows, columns), ((0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = pixels[:, 1 + shift : 1 + shift + rows, 1 + shift : 1 + shift + columns]
     (chosen,) = center_crop(moved, height, width)
     return images.reshape(n, rows * columns, channels).take(chosen[:, ::-1] if mirrored else chosen, axis=1)
-
-
-def predict_images(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
-    """A network's output for images (n, rows, columns, channels), cropped in the middle to the network's input."""
-    cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
-    return np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))
-
-
-def are_probabilities(scores: np.ndarray) -> bool:
-    """Whether all rows are non-negative and add up to one."""
-    return bool(np.all(scores >= 0) and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
-
-
-def as_probabilities(scores: np.ndarray) -> np.ndarray:
-    """Class scores (n, classes) as probabilities: as they are, or by softmax where they are logits."""
-    if are_probabilities(scores):
-        return scores
-    return softmax(scores)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Logits (n, classes) as probabilities."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)

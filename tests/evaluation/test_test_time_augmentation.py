@@ -129,7 +129,7 @@ def test_a_network_that_is_certain():
     model = keras.Model(inputs, lighter_left(inputs))
     x = np.zeros((4, 8, 8, 3), "uint8")
     x[:, :, :4] = 200
-    figures = evaluate(model, (x, np.ones(4, "uint8")), tta=True)
+    figures = evaluate(model, (x, np.ones(4, "uint8")), tta=True, from_logits=False)
     assert (figures["accuracy"], figures["loss"]) == (1, 0)
     assert figures["tta_loss"] == pytest.approx(np.log(2), rel=1e-9)
 
