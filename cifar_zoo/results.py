@@ -1,4 +1,4 @@
-"""Results: what finished runs measured, one JSON file a run, and the table that is made of them."""
+"""One record for each finished run, and the table of results made of them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ from cifar_zoo.weights.manifest import PACKAGE
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One finished run. Every field is mandatory.
+    """What one finished run measured. Every field is mandatory.
 
     Attributes:
-        model: the network.
-        tag: what the runs of one recipe are called together; they differ in their seeds.
-        seed: of the run.
-        recipe: the fields of the recipe.
-        precision, backend: of the run.
-        examples, holdout: number of images trained on and kept out.
-        epochs, minutes: the length of the run.
-        images_per_second: median of the epochs.
-        params: of the network, batch-norm statistics included.
-        test_accuracy: in 0..1, on the 10,000 test images, measured once, after the last epoch.
-        test_loss: mean cross-entropy of the same.
-        test_tta_accuracy: the accuracy with test-time augmentation; None where the recipe does not ask for it.
-        command, hardware, versions, commit: what trained it, on what, with what.
-        history: one dict an epoch.
+        model: Registered name of the network.
+        tag: Name of a group of runs with the same recipe and different seeds.
+        seed: Seed of the run.
+        recipe: The fields of the recipe.
+        precision: "float32" or "mixed_bfloat16".
+        backend: Keras backend.
+        examples: Number of training images.
+        holdout: Number of images held out of the training set.
+        epochs: Number of epochs.
+        minutes: Duration of the training.
+        images_per_second: Throughput, the median over the epochs.
+        params: Number of parameters of the network, batch-norm statistics included.
+        test_accuracy: Accuracy in 0..1 on the 10,000 test images, measured once, after the last epoch.
+        test_loss: Mean cross-entropy on the same images, in nats.
+        test_tta_accuracy: Accuracy with test-time augmentation, or None if the recipe does not measure it.
+        command: The command that trained the network.
+        hardware: The device it was trained on.
+        versions: Versions of the packages.
+        commit: Commit of cifar_zoo.
+        history: One dict an epoch.
     """
 
     model: str
@@ -61,18 +67,22 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line of the table: a row of a published table, or a network without one, and the runs of one tag.
+    """One row of the table of results: a published row, or a network that is in no table, and the runs of one tag.
 
     Attributes:
-        network: registered name.
-        table, row, published: the published table, its row and its accuracy in percent; None where there is none.
-        tag: of the runs; None where there are none, and then all below is None too.
-        runs: number of them.
-        accuracy, deviation: mean and sample deviation of their test accuracies in percent.
-        tta_accuracy: mean of those with test-time augmentation, where there are such.
-        epochs, minutes: of a run, the minutes as a mean.
-        hardware: what they ran on.
-        differences: fields of the recipe that are not as in the recipe `paper`, "field ours (theirs)".
+        network: Registered name.
+        table: Where the row was published; None for a network without a published row.
+        row: Name of the network in that table.
+        published: Its accuracy there in percent, or None.
+        tag: Tag of the runs; None without runs, and then every field below is None as well.
+        runs: Number of runs.
+        accuracy: Mean of their test accuracies in percent.
+        deviation: Sample standard deviation of the same; None for a single run.
+        tta_accuracy: Mean accuracy with test-time augmentation, over the runs that measured it.
+        epochs: Number of epochs of a run.
+        minutes: Mean duration of a run.
+        hardware: The devices of the runs.
+        differences: Fields of the recipe that differ from the recipe `paper`, as "field ours (theirs)".
     """
 
     network: str
@@ -91,8 +101,8 @@ class TableRow:
 
     @property
     def ours(self) -> str:
-        """The accuracy in percent, "88.44", "86.62 ± 0.55" where there are several runs, "87.13 (-0.07)" where it is
-        that much below the published one; empty without a run."""
+        """The accuracy in percent: "88.44", "86.62 ± 0.55" for several runs, "87.13 (-0.07)" if it is 0.07 below the
+        published accuracy, and empty without a run."""
         if self.accuracy is None:
             return ""
         text = f"{self.accuracy:.2f}" + ("" if self.deviation is None else f" ± {self.deviation:.2f}")
@@ -102,24 +112,25 @@ class TableRow:
 
 
 def results_path() -> Path:
-    """The results that come with the package, or those of the source checkout."""
+    """The folder of the results that come with the package, or of those in the source checkout."""
     inside = PACKAGE / "bundled_results"
     return inside if inside.exists() else PACKAGE.parent / "results"
 
 
 def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Path:
-    """Write what a finished run measured to `<folder>/<network>/<tag>-<seed>.json`.
+    """Write the record of a finished run to `<folder>/<network>/<tag>-<seed>.json`.
 
     Args:
-        run_dir: the run directory.
-        folder: of results.
-        tag: default the name of the recipe. All runs of a tag have one recipe and the same images.
+        run_dir: The run directory.
+        folder: The folder of results.
+        tag: Name of the group of runs; by default that of the recipe. All runs of a tag have the same recipe
+            and the same training images.
 
-    Returns: the file.
+    Returns: the path of the file.
 
     Raises:
-        CifarZooError: if the run is unfinished, was measured on a part of the test images, or does not go with the
-            other runs of its tag.
+        CifarZooError: If the run is unfinished, was not measured on all 10,000 test images, or differs from the other
+            runs of its tag in more than the seed.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "metrics.json").exists():
@@ -131,52 +142,56 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
         {name: float(f"{value:.6g}") if name != "epoch" else value for name, value in row.items()}
         for row in read_history(run_dir / "history.csv")
     ]
-    if values["test_images"] != 10_000:
-        raise CifarZooError(f"{run_dir}: measured on {values['test_images']} test images in place of all 10,000")
+    if (measured := values.get("test_images", 0)) != 10_000:
+        raise CifarZooError(f"{run_dir}: measured on {measured} test images instead of all 10,000")
     result = RunRecord(**{field.name: values[field.name] for field in fields(RunRecord)})
     file = Path(folder) / result.model / f"{result.tag}-{result.seed}.json"
-    for other_file, other in read_results(folder, result.model).items():
-        if other.tag == result.tag and other_file != file and _setting(other) != _setting(result):
-            raise CifarZooError(f"{run_dir}: has another recipe or other images than {other_file}; choose another tag")
+    for other_file, other in read_records(folder, result.model).items():
+        if other.tag == result.tag and other_file != file and _training(other) != _training(result):
+            raise CifarZooError(
+                f"{run_dir}: its recipe or its training images differ from those of {other_file}; choose another tag"
+            )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, asdict(result))
     return file
 
 
-def _setting(result: RunRecord) -> tuple[Recipe, int, int]:
+def _training(result: RunRecord) -> tuple[Recipe, int, int]:
     return Recipe(**result.recipe), result.examples, result.holdout
 
 
-def read_results(folder: str | Path, model: str = "*") -> dict[Path, RunRecord]:
-    """All results in a folder, or those of one network, by file. Raises CifarZooError for a file that is no result."""
-    return {file: read_result(file) for file in sorted(Path(folder).glob(f"{model}/*.json"))}
+def read_records(folder: str | Path, model: str = "*") -> dict[Path, RunRecord]:
+    """The records in a folder, or those of one network, by path. Raises CifarZooError for any other file."""
+    return {file: read_record(file) for file in sorted(Path(folder).glob(f"{model}/*.json"))}
 
 
-def read_result(file: Path) -> RunRecord:
-    """One result. Raises CifarZooError for a file that is none."""
+def read_record(file: Path) -> RunRecord:
+    """The record in a file. Raises CifarZooError if it is not one."""
     values = read_json(file)
     if wrong := values.keys() ^ {field.name for field in fields(RunRecord)}:
-        raise CifarZooError(f"{file}: is no result; missing or unknown: {', '.join(sorted(wrong))}")
+        raise CifarZooError(f"{file}: is not the record of a run; missing or unknown: {', '.join(sorted(wrong))}")
     return RunRecord(**values)
 
 
 def table(results: Iterable[RunRecord], networks: Iterable[str] | None = None) -> list[TableRow]:
-    """A line for each published row of the networks and each tag; rows without runs have one, too.
+    """A row for each published row and each tag of runs; published rows without runs are included.
 
-    Only runs that trained on all 50,000 images count. `networks` is all of them by default.
+    Args:
+        results: Records of runs. Only those trained on all 50,000 images count.
+        networks: Registered names; by default all of them.
     """
     runs: dict[str, dict[str, list[RunRecord]]] = {}
     for result in results:
         if result.examples == 50_000:
             runs.setdefault(result.model, {}).setdefault(result.tag, []).append(result)
-    lines = []
+    rows = []
     for name in list_models() if networks is None else networks:
         info = model_info(name)
         measured = [_measured(tag, group) for tag, group in sorted(runs.get(name, {}).items())] or [{}]
-        for row in info.rows or (None,):
-            published = (row.table, row.name, row.accuracy) if row else (None, None, None)
-            lines += [TableRow(name, *published, **values) for values in measured]
-    return lines
+        for published in info.rows or (None,):
+            facts = (published.table, published.name, published.accuracy) if published else (None, None, None)
+            rows += [TableRow(name, *facts, **values) for values in measured]
+    return rows
 
 
 def _measured(tag: str, runs: list[RunRecord]) -> dict[str, Any]:
@@ -200,11 +215,11 @@ def _measured(tag: str, runs: list[RunRecord]) -> dict[str, Any]:
     }
 
 
-def as_text(lines: Iterable[TableRow]) -> str:
+def as_text(rows: Iterable[TableRow]) -> str:
     """The table for a terminal."""
     text = [f"{'network':25} {'row':27} {'published':>9} {'ours':>21} {'runs':>4} {'epochs':>6} {'minutes':>7}  tag"]
-    for line in lines:
-        published = f"{line.published:.2f}" if line.published else "-"
-        left = f"{line.network:25} {line.row or '-':27} {published:>9} {line.ours or '-':>21} {line.runs:4}"
-        text.append(f"{left} {line.epochs:6} {line.minutes:7.1f}  {line.tag}" if line.runs else left)
+    for row in rows:
+        published = f"{row.published:.2f}" if row.published else "-"
+        left = f"{row.network:25} {row.row or '-':27} {published:>9} {row.ours or '-':>21} {row.runs:4}"
+        text.append(f"{left} {row.epochs:6} {row.minutes:7.1f}  {row.tag}" if row.runs else left)
     return "\n".join(text)

@@ -21,7 +21,7 @@ import cifar_zoo
 from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.files import write_whole
 from cifar_zoo.registry import ModelInfo
-from cifar_zoo.results import RunRecord, TableRow, read_results, table
+from cifar_zoo.results import RunRecord, TableRow, read_records, table
 from cifar_zoo.training.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +31,7 @@ PLOTS = ROOT / "docs" / "plots"
 @cache
 def results() -> list[RunRecord]:
     """All results of the repository that trained on the whole training set."""
-    return [result for result in read_results(ROOT / "results").values() if result.examples == 50_000]
+    return [result for result in read_records(ROOT / "results").values() if result.examples == 50_000]
 
 
 @cache

@@ -2,7 +2,7 @@
 
     python examples/features.py [FOLDER]
 
-FOLDER has one sub-folder a class, with images of any size and format; without it the images are scikit-learn's
+FOLDER has one subfolder a class, with images of any size and format; without it the images are scikit-learn's
 1,797 handwritten digits. Shown are
 
 1. the trunk, which makes 64 numbers of an image, and logistic regression on them;
@@ -34,7 +34,7 @@ import cifar_zoo
 def main() -> None:
     """Features of images by a pretrained network."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", nargs="?", help="one sub-folder a class (default: scikit-learn's digits)")
+    parser.add_argument("folder", nargs="?", help="one subfolder a class (default: scikit-learn's digits)")
     parser.add_argument("--network", default="alex1", help="one with published weights (default: %(default)s)")
     parser.add_argument("--test-share", type=float, default=0.2, help="share that is held out (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of these (default: %(default)s)")

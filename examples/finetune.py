@@ -2,7 +2,7 @@
 
     python examples/finetune.py FOLDER
 
-FOLDER has one sub-folder a class, with images of any size and format. Without it, scikit-learn's 1,797 handwritten
+FOLDER has one subfolder a class, with images of any size and format. Without it, scikit-learn's 1,797 handwritten
 digits of 8x8 pixels are written to such a folder, which shows how far the features of photographs carry.
 
 Two phases: the classifier alone learns on the frozen trunk, then all learns at a lower rate. Batch norm, where there
@@ -30,7 +30,7 @@ from cifar_zoo import layers, optimizers, schedules
 def main() -> None:
     """Fine-tune a network of the zoo on a folder of images."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", nargs="?", help="one sub-folder a class (default: scikit-learn's digits)")
+    parser.add_argument("folder", nargs="?", help="one subfolder a class (default: scikit-learn's digits)")
     parser.add_argument("--network", default="squeeze1", help="one with published weights (default: %(default)s)")
     parser.add_argument("--head-epochs", type=int, default=4, help="of the classifier alone (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="of the whole network (default: %(default)s)")

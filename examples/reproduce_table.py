@@ -17,7 +17,7 @@ import keras
 from cifar_zoo import CifarZooError, fit_cifar10, list_models
 from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.files import read_history
-from cifar_zoo.results import as_text, pack, read_results, table
+from cifar_zoo.results import as_text, pack, read_records, table
 from cifar_zoo.training.recipes import find_recipe
 
 
@@ -72,7 +72,7 @@ def main():
         else:
             left.append(run_dir)
 
-    results = [result for result in read_results(arguments.runs / "results").values() if result.tag == tag]
+    results = [result for result in read_records(arguments.runs / "results").values() if result.tag == tag]
     print(as_text(table(results, names)))
     # Where a network has not begun, its minutes are guessed from what an operation took in the others.
     spent = {run_dir: duration(run_dir) for run_dir in jobs}

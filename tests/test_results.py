@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10, list_models, model_info
-from cifar_zoo.results import as_text, pack, read_result, read_results, results_path, table
+from cifar_zoo.results import as_text, pack, read_record, read_records, results_path, table
 from cifar_zoo.weights.manifest import read_manifest
 
 TINY = Recipe(epochs=2, batch_size=100, padding=0)
@@ -27,7 +27,7 @@ def test_a_result_has_what_the_run_measured(runs, tmp_path):
     run = runs[1]
     file = pack(run.directory, tmp_path, "tiny")
     assert file == tmp_path / "nin0" / "tiny-1.json"
-    result = read_result(file)
+    result = read_record(file)
     assert (result.model, result.tag, result.seed, result.examples, result.holdout) == ("nin0", "tiny", 1, 300, 0)
     assert Recipe(**result.recipe) == TINY
     for name in ("test_accuracy", "test_loss", "minutes", "images_per_second", "params", "hardware", "commit"):
@@ -43,31 +43,33 @@ def test_the_runs_of_a_tag_belong_together(runs, cifar10, tmp_path):
     folder = tmp_path / "results"
     for run in runs:
         pack(run.directory, folder, "tiny")
-    assert len(read_results(folder)) == len(read_results(folder, "nin0")) == 2
-    assert read_results(folder, "nin1") == {}
+    assert len(read_records(folder)) == len(read_records(folder, "nin0")) == 2
+    assert read_records(folder, "nin1") == {}
     pack(runs[0].directory, folder, "tiny")  # again
     other = fit_cifar10(
         "nin0", TINY.with_(l2=0.0), data=cifar10, examples=300, seed=2, run_dir=tmp_path / "other", verbose=0
     )
-    with pytest.raises(CifarZooError, match="another recipe or other images than .*tiny-0.json; choose another tag"):
+    with pytest.raises(
+        CifarZooError, match="its recipe or its training images differ from those of .*tiny-0.json; choose another"
+    ):
         pack(other.directory, folder, "tiny")
-    assert len(read_results(folder)) == 2
+    assert len(read_records(folder)) == 2
 
 
 def test_what_is_no_evidence_is_refused(runs, small_npz, tmp_path):
     with pytest.raises(CifarZooError, match="only a finished run can be packed"):
         pack(tmp_path, tmp_path)
     part = fit_cifar10("nin0", TINY.with_(epochs=1), data=small_npz, run_dir=tmp_path / "part", verbose=0)
-    with pytest.raises(CifarZooError, match="measured on 200 test images in place of all 10,000"):
+    with pytest.raises(CifarZooError, match="measured on 200 test images instead of all 10,000"):
         pack(part.directory, tmp_path / "results")
     file = pack(runs[0].directory, tmp_path / "results")
     file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": 1.0}))
-    with pytest.raises(CifarZooError, match="is no result; missing or unknown: accuracy"):
-        read_results(tmp_path / "results")
+    with pytest.raises(CifarZooError, match="is not the record of a run; missing or unknown: accuracy"):
+        read_records(tmp_path / "results")
 
 
 def test_the_table_has_means_and_deviations(runs, tmp_path):
-    result = read_result(pack(runs[0].directory, tmp_path, "zoo"))
+    result = read_record(pack(runs[0].directory, tmp_path, "zoo"))
     accuracies = [0.861, 0.872, 0.8655]
     seeds = [
         replace(result, model="squeeze1", seed=i, examples=50_000, test_accuracy=accuracy, minutes=10.0 + i)
@@ -102,7 +104,7 @@ def test_every_published_row_has_a_line():
 
 
 def test_the_results_of_the_package_are_those_of_its_weights():
-    results = read_results(results_path())
+    results = read_records(results_path())
     for file, result in results.items():
         assert file == results_path() / result.model / f"{result.tag}-{result.seed}.json"
         assert len(result.history) == result.epochs == result.recipe["epochs"]

@@ -18,12 +18,12 @@ from cifar_zoo.cli.backend import load_backend
 def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) -> None:
     """Write what the run in RUN_DIR measured to results/NETWORK/TAG-SEED.json."""
     from cifar_zoo.results import pack as write
-    from cifar_zoo.results import read_result
+    from cifar_zoo.results import read_record
 
     file = write(run_dir, into / "results", tag)
     click.echo(f"{file}")
     if weights:
-        result = read_result(file)
+        result = read_record(file)
         load_backend()
         from cifar_zoo.publishing.publish import stage
 

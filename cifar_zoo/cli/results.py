@@ -19,9 +19,9 @@ def results(pattern: str, folder: Path | None, as_json: bool) -> None:
     A shell pattern, such as "resnet*"; all by default.
     """
     from cifar_zoo.registry import list_models
-    from cifar_zoo.results import as_text, read_results, results_path, table
+    from cifar_zoo.results import as_text, read_records, results_path, table
 
-    lines = table(read_results(folder or results_path()).values(), list_models(pattern))
+    lines = table(read_records(folder or results_path()).values(), list_models(pattern))
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=2))
         return

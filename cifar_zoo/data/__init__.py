@@ -1,1 +1,1 @@
-"""Images: CIFAR-10 from wherever it is, and photographs made to look like it."""
+"""CIFAR-10 and its constants, image files, and folders of images."""

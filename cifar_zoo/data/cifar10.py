@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009) from wherever it is, checked."""
+"""CIFAR-10 (Krizhevsky 2009): its constants, and the loader that finds and checks it."""
 
 from __future__ import annotations
 
@@ -32,15 +32,20 @@ TEST = ["test_batch"]
 
 
 def load_cifar10(source: str | Path | None = None) -> Dataset:
-    """The data set: ((x_train, y_train), (x_test, y_test)), images uint8 (n, 32, 32, 3), labels uint8 (n,).
+    """Load the CIFAR-10 dataset.
 
     Args:
-        source: where to read it: an .npz file with the arrays x_train, y_train, x_test, y_test; a folder
-            "cifar-10-batches-py" or "cifar-10-batches-bin"; the archive "cifar-10-python.tar.gz"; or a folder that
-            holds one of these. None: the environment variable CIFAR_ZOO_DATA, then the Keras cache, then the download.
+        source: Path of an .npz file with the arrays x_train, y_train, x_test and y_test, of a folder
+            "cifar-10-batches-py" or "cifar-10-batches-bin", of the archive "cifar-10-python.tar.gz", or of a folder
+            that contains one of these. None tries the environment variable CIFAR_ZOO_DATA, then the cache of
+            `keras.datasets`, then the download.
+
+    Returns:
+        `((x_train, y_train), (x_test, y_test))`: images, uint8 (n, 32, 32, 3), and labels 0..9, uint8 (n,).
 
     Raises:
-        CifarZooError: if the source is absent, damaged, or not CIFAR-10; the message names the file and what was found.
+        CifarZooError: If the source does not exist, is damaged, or is not CIFAR-10. The message names the file and what
+            was found in it.
     """
     if source is None:
         source = os.environ.get("CIFAR_ZOO_DATA") or _cached() or _download()
@@ -64,10 +69,17 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
 
 
 def check_split(split: Split, where: str, side: int | None = None) -> Split:
-    """Images uint8 (n, rows, columns, 3), `side` x `side` if that is given, and their labels 0..9 as uint8 (n,).
+    """Check the images and labels of one split, and return them as arrays.
+
+    Args:
+        split: `(images, labels)`: uint8 (n, rows, columns, 3), and integers 0..9, (n,) or (n, 1).
+        where: How messages name the split.
+        side: Integer or None. The height and width that the images must have; None accepts any.
+
+    Returns: the images, and the labels as uint8 (n,).
 
     Raises:
-        CifarZooError: if they are something else; the message begins with `where`.
+        CifarZooError: If they are anything else.
     """
     x, y = (np.asarray(array) for array in split)
     size = (side, side) if side else x.shape[1:3]
@@ -100,7 +112,7 @@ def _read_npz(path: Path) -> Dataset:
 
 
 def _read_archive(path: Path) -> Dataset:
-    """Read the official archive without unpacking it, after its MD5 has been found right."""
+    """Read the official archive, whose MD5 is checked first, without unpacking it to disk."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     if digest != MD5:
@@ -139,7 +151,7 @@ def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:
 
 
 def _decode_binary(content: bytes, path: Path) -> Split:
-    """One batch of the binary version: for each image one byte of label and 3 x 32 x 32 bytes of pixels."""
+    """One batch of the binary version: for each image its label in one byte, then 3 x 32 x 32 bytes of pixels."""
     if not content or len(content) % 3073:
         raise CifarZooError(f"{path}: {len(content)} bytes are not a whole number of images of 3073 bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
@@ -147,12 +159,12 @@ def _decode_binary(content: bytes, path: Path) -> Split:
 
 
 def _pixels(rows: np.ndarray) -> np.ndarray:
-    """Rows of 3072 bytes, color planes one after the other, as (n, 32, 32, 3)."""
+    """Rows of 3072 bytes, one color plane after the other, as images (n, 32, 32, 3)."""
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads pickles of NumPy arrays and plain values. Anything else that a pickle could call is refused."""
+    """Reads pickles of NumPy arrays and plain values, and refuses everything else that a pickle could call."""
 
     _allowed: ClassVar = {
         ("numpy", "ndarray"): np.ndarray,
@@ -181,7 +193,7 @@ def _decode(content: bytes, path: Path) -> Split:
 
 
 def _cached() -> Path | None:
-    """What `keras.datasets.cifar10` has left in its cache, if anything."""
+    """The folder that `keras.datasets.cifar10` keeps in its cache, if it is there."""
     datasets = _keras_home() / "datasets"
     for folder in (datasets / f"{FOLDER}-target" / FOLDER, datasets / FOLDER):
         if (folder / "test_batch").exists():
@@ -194,7 +206,7 @@ def _keras_home() -> Path:
 
 
 def _download() -> Path:
-    """The official archive in the Keras cache, fetched where it is not there or not right."""
+    """The official archive in the Keras cache, downloaded if it is missing or damaged."""
     import keras
 
     home = _keras_home()
@@ -205,6 +217,6 @@ def _download() -> Path:
         )
     except Exception as error:  # urllib, sockets, a wrong hash
         raise CifarZooError(
-            f"CIFAR-10 cannot be fetched from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive of it"
+            f"CIFAR-10 cannot be downloaded from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive"
         ) from error
     return Path(path)

@@ -1,4 +1,4 @@
-"""A folder of one's own images, one sub-folder a class."""
+"""A folder of images with one subfolder a class."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from cifar_zoo.errors import CifarZooError
 
 
 def load_folder(path: str | Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Read a folder with one sub-folder a class, as `read_image` reads: any size, mode and format.
+    """Load images from a folder with one subfolder a class, as `keras.utils.image_dataset_from_directory` expects it.
 
-    The sub-folders' names are those of the classes. Hidden files and folders are passed over, and so are files beside
-    the sub-folders. Sub-folders hold images and nothing else.
+    The names of the subfolders are the names of the classes. Images may have any size, mode and format that Pillow
+    opens; they are cropped to their central square and resized to 32x32. Hidden files and folders are ignored, and so
+    are files beside the subfolders. A subfolder must contain images only.
+
+    Args:
+        path: Path of the folder.
 
     Returns:
-        images: uint8 (n, 32, 32, 3), class by class, by file name within each.
-        labels: int64 (n,), indices into class_names.
-        class_names: sorted.
+        A tuple `(images, labels, class_names)`: uint8 (n, 32, 32, 3), ordered by class and file name; int64 (n,),
+        indices into `class_names`; and the sorted names.
 
     Raises:
-        CifarZooError: if there is no such folder, no class or one without images, or something in a class that cannot
+        CifarZooError: If there is no such folder, it has no classes, a class has no images, or a file in a class cannot
             be read as an image.
     """
     folder = Path(path)
@@ -30,7 +33,7 @@ def load_folder(path: str | Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         raise CifarZooError(f"there is no folder {str(path)!r}")
     classes = [child for child in _visible(folder) if child.is_dir()]
     if not classes:
-        raise CifarZooError(f"{str(path)!r} has no sub-folders; it needs one with images for each class")
+        raise CifarZooError(f"{str(path)!r} has no subfolders; it needs one with images for each class")
     files = [_visible(child) for child in classes]
     for child, inside in zip(classes, files, strict=True):
         if not inside:

@@ -1,4 +1,4 @@
-"""Images of any kind, made into what a network takes."""
+"""Image files of any kind as the arrays that a network takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ SIDE = 32
 
 
 def center_crop(images: np.ndarray, height: int | None, width: int | None) -> np.ndarray:
-    """The middle of images (n, rows, columns, channels); None keeps a side. Raises CifarZooError for smaller ones."""
+    """Crop images to their center.
+
+    Args:
+        images: Array (n, rows, columns, channels).
+        height: Integer or None. Rows of the result; None keeps those of the images.
+        width: Integer or None, likewise.
+
+    Returns: a view (n, height, width, channels).
+
+    Raises:
+        CifarZooError: If the images are smaller.
+    """
     rows, columns = images.shape[1:3]
     height, width = height or rows, width or columns
     if rows < height or columns < width:
@@ -27,14 +38,19 @@ def center_crop(images: np.ndarray, height: int | None, width: int | None) -> np
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as CIFAR-10 has its images: 32x32 RGB, uint8 (32, 32, 3).
+    """Read an image file in the format of CIFAR-10.
 
-    Any mode and format that Pillow opens, and any size up to its limit of 179 million pixels. The image is turned
-    upright after its EXIF entry, transparent parts become white, the middle square is cut out and scaled down with an
-    antialiasing filter. Gray of 16 bits is scaled to 8, floats up to 1 are taken as shares of white.
+    The image may have any mode and format that Pillow opens, and any size up to Pillow's limit of 179 million pixels.
+    It is rotated according to its EXIF orientation, transparent parts become white, and its central square is resized
+    with an antialiasing filter. Grayscale of 16 bits is scaled to 8; floats up to 1 are taken as fractions of white.
+
+    Args:
+        path: Path of the file.
+
+    Returns: the pixels 0..255, RGB, uint8 (32, 32, 3).
 
     Raises:
-        CifarZooError: if the file is absent or is no image.
+        CifarZooError: If the file does not exist or is not an image.
     """
     from PIL import Image, ImageOps
 
@@ -55,7 +71,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Gray of 16 or 32 bits or of floats as gray of 8 bits; Pillow would clip it. Other modes as they are."""
+    """Grayscale of 16 or 32 bits or floats as 8 bits, which Pillow would clip; other modes unchanged."""
     from PIL import Image
 
     if not (image.mode.startswith("I") or image.mode == "F"):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cifar_zoo.evaluation.evaluate import are_probabilities
+from cifar_zoo.evaluation.outputs import logits_model
 from cifar_zoo.layers.mixup import mix_targets
 from cifar_zoo.training.network import whitening_layers
 
@@ -49,7 +49,7 @@ class Trainer(keras.Model):
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
         self.mixing = mixing
-        self.scores, self.from_logits = scores(network, self._augment(images, training=False))
+        self.scores, self.from_logits = logits_model(network)
         # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
@@ -121,19 +121,6 @@ def _scan(step: Callable, count: int) -> Callable:
         return several(state, keras.tree.map_structure(lambda *parts: np.stack(parts), *batches))
 
     return execute
-
-
-def scores(network: keras.Model, images: np.ndarray) -> tuple[keras.Model, bool]:
-    """The part of a network that gives its class scores, and whether these are logits.
-
-    Where the network ends in a softmax layer that layer is left out: the loss is exact only on logits. Whether another
-    ending gives probabilities shows on a few images.
-    """
-    last = network.layers[-1]
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if isinstance(last, keras.layers.Softmax) or (softmax and isinstance(last, keras.layers.Activation)):
-        return keras.Model(network.input, last.input), True
-    return network, not are_probabilities(ops.convert_to_numpy(network(images)))
 
 
 class TrainingMode(keras.Model):

@@ -118,7 +118,7 @@ def test_the_download(tmp_path, monkeypatch):
     monkeypatch.delenv("CIFAR_ZOO_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "URL", path.as_uri())
-    with pytest.raises(CifarZooError, match="cannot be fetched from .*set CIFAR_ZOO_DATA"):
+    with pytest.raises(CifarZooError, match="cannot be downloaded from .*set CIFAR_ZOO_DATA"):
         load_cifar10()  # the wrong MD5
     monkeypatch.setattr(module, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
     cached = tmp_path / "cache" / "datasets" / path.name

@@ -41,7 +41,7 @@ def test_what_is_no_such_folder_is_refused(tmp_path):
     folder.mkdir()
     with pytest.raises(CifarZooError, match="there is no folder '.*nothing'"):
         load_folder(folder / "nothing")
-    with pytest.raises(CifarZooError, match="has no sub-folders; it needs one with images for each class"):
+    with pytest.raises(CifarZooError, match="has no subfolders; it needs one with images for each class"):
         load_folder(folder)
     save(folder / "loose.png", (1, 2, 3))
     with pytest.raises(CifarZooError, match="there is no folder '.*loose.png'"):

@@ -18,7 +18,7 @@ import pytest
 import cifar_zoo
 from cifar_zoo import CifarZooError
 from cifar_zoo.publishing.card import card
-from cifar_zoo.results import read_result
+from cifar_zoo.results import read_record
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights import store
 from cifar_zoo.weights.files import stored_layout
@@ -52,7 +52,7 @@ def test_the_entry_tells_the_truth(name, tag):
     folder = file.parent
     metrics, config = (json.loads((folder / f"{part}.json").read_text()) for part in ("metrics", "config"))
     shapes = stored_layout(file)
-    result = read_result(ROOT / "results" / name / f"{tag}-{config['seed']}.json")
+    result = read_record(ROOT / "results" / name / f"{tag}-{config['seed']}.json")
     assert entry == Entry(
         best=entry.best,  # of a network's tags one, which is the schema's affair
         file=f"{name}/{tag}/{name}.{tag}.weights.h5",
