@@ -1,80 +1,65 @@
 """A zoo of CIFAR-10 networks for Keras 3, with pretrained weights.
 
-The names below load what they need at their first use: importing cifar_zoo imports no backend.
+Importing cifar_zoo imports no backend: the public names are imported at their first use, and the networks, which are
+registered here, take Keras when they are built.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cifar_zoo import models as models
+from cifar_zoo.errors import CifarZooError as CifarZooError
+from cifar_zoo.lazy import LazyModule, attach
+from cifar_zoo.models.build import Architecture as Architecture
+from cifar_zoo.registry import create_model as create_model
+from cifar_zoo.registry import list_models as list_models
+from cifar_zoo.registry import model_info as model_info
+from cifar_zoo.registry import register_model as register_model
+from cifar_zoo.registry import set_weights_provider
 from cifar_zoo.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from cifar_zoo import layers, models
-    from cifar_zoo.data.cifar10 import load_cifar10
-    from cifar_zoo.data.folder import load_folder
-    from cifar_zoo.errors import CifarZooError
-    from cifar_zoo.evaluation.evaluate import evaluate
-    from cifar_zoo.evaluation.predict import predict
-    from cifar_zoo.registry import create_model, list_models, model_info, register_model
-    from cifar_zoo.saving import load_model
-    from cifar_zoo.training import optimizers, schedules
-    from cifar_zoo.training.fit import Run, fit_cifar10
-    from cifar_zoo.training.recipe import Recipe
-    from cifar_zoo.weights.files import load_weights, save_weights
+    from cifar_zoo import layers as layers
+    from cifar_zoo.data.cifar10 import load_cifar10 as load_cifar10
+    from cifar_zoo.data.folder import load_folder as load_folder
+    from cifar_zoo.evaluation.evaluate import evaluate as evaluate
+    from cifar_zoo.evaluation.predict import predict as predict
+    from cifar_zoo.saving import load_model as load_model
+    from cifar_zoo.training import optimizers as optimizers
+    from cifar_zoo.training import schedules as schedules
+    from cifar_zoo.training.fit import Run as Run
+    from cifar_zoo.training.fit import fit_cifar10 as fit_cifar10
+    from cifar_zoo.training.recipe import Recipe as Recipe
+    from cifar_zoo.weights import store
+    from cifar_zoo.weights.files import load_weights as load_weights
+    from cifar_zoo.weights.files import save_weights as save_weights
+else:
+    store = LazyModule("cifar_zoo.weights.store")
 
-_HOMES = {
-    "CifarZooError": "errors",
-    "Recipe": "training.recipe",
-    "Run": "training.fit",
-    "create_model": "registry",
-    "evaluate": "evaluation.evaluate",
-    "fit_cifar10": "training.fit",
-    "list_models": "registry",
-    "load_cifar10": "data.cifar10",
-    "load_folder": "data.folder",
-    "load_model": "saving",
-    "load_weights": "weights.files",
-    "model_info": "registry",
-    "predict": "evaluation.predict",
-    "register_model": "registry",
-    "save_weights": "weights.files",
-}
-_MODULES = {
-    "layers": "layers",
-    "models": "models",
-    "optimizers": "training.optimizers",
-    "schedules": "training.schedules",
-}
-__all__ = [
-    "CifarZooError",
-    "Recipe",
-    "Run",
-    "create_model",
-    "evaluate",
-    "fit_cifar10",
-    "layers",
-    "list_models",
-    "load_cifar10",
-    "load_folder",
-    "load_model",
-    "load_weights",
-    "model_info",
-    "models",
-    "optimizers",
-    "predict",
-    "register_model",
-    "save_weights",
-    "schedules",
-]
+# Constructors find pretrained weights without the rooms of networks knowing the one of weights.
+set_weights_provider(store)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{_MODULES[name]}")
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'cifar_zoo' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Architecture": "models.build",
+        "CifarZooError": "errors",
+        "Recipe": "training.recipe",
+        "Run": "training.fit",
+        "create_model": "registry",
+        "evaluate": "evaluation.evaluate",
+        "fit_cifar10": "training.fit",
+        "layers": "layers",
+        "list_models": "registry",
+        "load_cifar10": "data.cifar10",
+        "load_folder": "data.folder",
+        "load_model": "saving",
+        "load_weights": "weights.files",
+        "model_info": "registry",
+        "models": "models",
+        "optimizers": "training.optimizers",
+        "predict": "evaluation.predict",
+        "register_model": "registry",
+        "save_weights": "weights.files",
+        "schedules": "training.schedules",
+    },
+)

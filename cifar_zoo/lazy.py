@@ -1,25 +1,59 @@
-"""Keras, imported at its first use.
+"""Modules that are imported at their first use.
 
-The model files name and describe networks as well as build them. Naming must be instant, and importing Keras loads a
-whole backend, so these files take `keras` and `layers` from here.
+Importing Keras loads a whole backend, which takes seconds. Listing and describing networks needs none of it, so modules
+that also run without a backend take `keras` and `layers` from here, and packages import their public names on demand.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+
+class LazyModule:
+    """Stands for a module and imports it when one of its attributes is first used.
+
+    Args:
+        name: Full name of the module.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
+
+
+def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make a package import its public names on demand.
+
+    Args:
+        package: Full name of the package.
+        homes: For each public name the module that defines it, relative to the package. A name whose module ends in
+            the name itself is the module.
+
+    Returns: the `__getattr__`, `__dir__` and `__all__` of the package.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = import_module(f"{package}.{homes[name]}")
+        return module if homes[name].split(".")[-1] == name else getattr(module, name)
+
+    names = sorted(homes)
+    return load, lambda: names, names
+
 
 if TYPE_CHECKING:
     import keras
     from keras import layers
+
+    Tensor = keras.KerasTensor
 else:
+    Tensor = Any
+    keras = LazyModule("keras")
+    layers = LazyModule("keras.layers")
 
-    class _Lazy:
-        def __init__(self, module: str) -> None:
-            self._module = module
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(import_module(self._module), name)
-
-    keras = _Lazy("keras")
-    layers = _Lazy("keras.layers")
-
-__all__ = ["keras", "layers"]
+__all__ = ["LazyModule", "Tensor", "attach", "keras", "layers"]

@@ -17,17 +17,17 @@ import keras
 
 import cifar_zoo
 from cifar_zoo.layers import BatchNormalization, SqueezeExcite, StochasticDepth, linear_decay
-from cifar_zoo.models.build import assemble, stage
 
 
 @cifar_zoo.register_model(paper="examples/train_your_own.py", params=179_030, trainable=178_102)
-def own_net(**options) -> keras.Model:
+def own_net() -> cifar_zoo.Architecture:
     """Three stages of two residual blocks with squeeze-and-excitation and stochastic depth, 16 to 64 channels."""
-    return assemble(trunk, "own_net", **options)
+    return cifar_zoo.Architecture(trunk)
 
 
 def trunk(x):
-    """From the normalized images to the last feature map; preprocessing and classifier come from the zoo."""
+    """From the normalized images to the end of each stage; preprocessing and classifier come from the zoo."""
+    stages = {}
     x = conv_bn(x, 16, 1, "stem")
     for block in range(6):
         number, name = block // 2 + 1, f"block{block + 1}"
@@ -41,8 +41,8 @@ def trunk(x):
             shortcut = keras.layers.Conv2D(filters, 1, stride, name=f"{name}_shortcut")(shortcut)
         x = keras.layers.ReLU(name=f"{name}_end")(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
         if block % 2:
-            x = stage(x, number)  # what features=True gives
-    return x
+            stages[f"stage{number}"] = x  # what features=True returns
+    return stages
 
 
 def conv_bn(x, filters, stride, name):

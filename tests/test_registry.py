@@ -18,7 +18,7 @@ def test_patterns_select():
     ]
     assert cifar_zoo.list_models("alex?") == ["alex0", "alex1", "alex2", "alex3", "alex4"]
     assert cifar_zoo.list_models("nothing*") == []
-    assert set(cifar_zoo.list_models(weights=True)) <= set(cifar_zoo.list_models())
+    assert set(cifar_zoo.list_models(pretrained=True)) <= set(cifar_zoo.list_models())
 
 
 def test_facts():
@@ -34,7 +34,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(call):
 
 
 def test_a_second_network_of_the_same_name_is_refused(monkeypatch):
-    monkeypatch.setattr(registry, "_registry", dict(registry._all()))
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
     def resnet20():
         """Another one."""

@@ -1,4 +1,4 @@
-"""`cifar-zoo info`: what is known about a network."""
+"""`cifar-zoo info`: the facts about a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("name")
-@click.option("--brief", is_flag=True, help="Leave out the layers and what they cost: no backend is loaded.")
+@click.option("--brief", is_flag=True, help="Leave out the layers and their costs; no backend is loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, brief: bool, as_json: bool) -> None:
     """Show the facts about NAME, its weights and its layers."""
@@ -47,14 +47,15 @@ def info(name: str, brief: bool, as_json: bool) -> None:
         click.echo(f"{'layer':{width}} {'kind':26} {'output':>14} {'parameters':>12} {'multiply-adds':>14}")
         for row in table:
             shape = "x".join(map(str, row.output_shape))
-            click.echo(f"{row.name:{width}} {row.kind:26} {shape:>14} {row.parameters:12,} {row.multiply_adds:14,}")
+            click.echo(f"{row.name:{width}} {row.kind:26} {shape:>14} {row.params:12,} {row.multiply_adds:14,}")
         click.echo()
     for key in ("name", "family", "summary", "paper"):
         line(key, facts[key])
     for published in info.rows:
         accuracy = f", {published.accuracy} %" if published.accuracy else ""
         line("published row", f"{published.name}{accuracy} ({published.table})")
-    line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
+    if info.params is not None:
+        line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
     line("input", "x".join(map(str, info.input_shape)))
     if table:
         line("multiply-adds", f"{facts['multiply_adds']:,} for an image")

@@ -9,9 +9,9 @@ import click
 
 @click.command("list")
 @click.argument("pattern", default="*")
-@click.option("--weights", is_flag=True, help="Only networks with published weights.")
+@click.option("--pretrained", is_flag=True, help="Only networks with pretrained weights that can be loaded here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(pattern: str, weights: bool, as_json: bool) -> None:
+def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the networks that match PATTERN.
 
     A shell pattern, such as "resnet*"; all by default.
@@ -20,7 +20,7 @@ def list_(pattern: str, weights: bool, as_json: bool) -> None:
     from cifar_zoo.weights.manifest import best, read_manifest
 
     manifest = read_manifest()
-    infos = [model_info(name) for name in list_models(pattern, weights=weights)]
+    infos = [model_info(name) for name in list_models(pattern, pretrained=pretrained)]
     accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
     if as_json:
         rows = [
@@ -32,4 +32,5 @@ def list_(pattern: str, weights: bool, as_json: bool) -> None:
     width = max((len(info.name) for info in infos), default=0)
     for info in infos:
         shown = f"{accuracy[info.name]:.2%}" if info.name in accuracy else "-"
-        click.echo(f"{info.name:{width}}  {info.params:>11,}  {shown:>7}  {info.summary}")
+        params = "-" if info.params is None else f"{info.params:,}"
+        click.echo(f"{info.name:{width}}  {params:>11}  {shown:>7}  {info.summary}")

@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer, from its graph: shapes suffice, nothing is computed."""
+"""What a network costs, layer by layer, by the shapes in its graph: nothing is computed."""
 
 from __future__ import annotations
 
@@ -18,55 +18,73 @@ from cifar_zoo.registry import Options, create_model
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One layer of a network, for one image.
+    """What one layer of a network costs for one image.
 
     Attributes:
-        name: of the layer.
-        kind: its class.
-        output_shape: without the batch; of several outputs the first.
-        parameters: number of weights, batch-norm statistics included.
-        multiply_adds: of its convolutions and matrix products. Normalization, pooling and activations count nothing.
-        activations: number of values that it gives.
+        name: Name of the layer.
+        kind: Name of its class.
+        output_shape: Shape of its first output without the batch.
+        params: Number of parameters, batch-norm statistics included.
+        multiply_adds: Number of multiply-adds in convolutions and matrix products. Normalization, pooling and
+            activations count as 0.
+        activations: Number of values in the output.
     """
 
     name: str
     kind: str
     output_shape: tuple[int, ...]
-    parameters: int
+    params: int
     multiply_adds: int
     activations: int
 
 
 def without_memory(build: Callable[[], keras.Model]) -> keras.Model:
-    """Build a model whose weights have shapes and take no memory: for looking at, not for use."""
+    """Build a model whose weights have shapes but no values and take no memory.
 
-    def noted() -> keras.Model:
-        with keras.StatelessScope(initialize_variables=False):  # in which a variable is noted and not made
+    Args:
+        build: Function that builds the model.
+
+    Returns:
+        A `keras.Model` that can be inspected but not called.
+    """
+
+    def build_stateless() -> keras.Model:
+        with keras.StatelessScope(initialize_variables=False):  # defers the creation of variables
             return build()
 
-    # Keras would make the noted variables when another scope ends. Its notes are those of a thread, and end with it.
+    # Keras keeps a list of deferred variables for each thread, and creates them when the thread leaves another scope.
+    # The list of a thread that ends is dropped.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(noted).result()
+        return thread.submit(build_stateless).result()
 
 
 def abstract_model(name: str, /, **options: Unpack[Options]) -> keras.Model:
-    """A network by its registered name, built without memory.
+    """Build a registered network by `without_memory`.
 
     Args:
-        name: the registered name.
-        options: those of `cifar_zoo.registry.Options`, without weights.
+        name: The registered name.
+        **options: Those of the constructor, except weights.
+
+    Returns:
+        A `keras.Model` that can be inspected but not called.
+
+    Raises:
+        CifarZooError: If no network has this name, or a value cannot be used.
     """
     return without_memory(lambda: create_model(name, **options))
 
 
 def layer_table(model: keras.Model | str) -> list[LayerFacts]:
-    """The layers of a network in order, with what each one costs for one image.
+    """What each layer of a network costs for one image.
 
     Args:
-        model: a functional or Sequential model of known input size, or a registered name.
+        model: A functional or Sequential model with a known input shape, or a registered name.
+
+    Returns:
+        A list of `LayerFacts`, in the order of the layers.
 
     Raises:
-        CifarZooError: if the input size is unknown.
+        CifarZooError: If a height or width of the input is None.
     """
     if isinstance(model, str):
         model = abstract_model(model)
@@ -76,21 +94,25 @@ def layer_table(model: keras.Model | str) -> list[LayerFacts]:
     for layer in model.layers:
         output = layer.output[0] if isinstance(layer.output, (list, tuple)) else layer.output
         shape = tuple(output.shape[1:])
-        parameters = sum(math.prod(weight.shape) for weight in layer.weights)
         rows.append(
             LayerFacts(
-                layer.name, type(layer).__name__, shape, parameters, _multiply_adds(layer, shape), math.prod(shape)
+                name=layer.name,
+                kind=type(layer).__name__,
+                output_shape=shape,
+                params=sum(math.prod(weight.shape) for weight in layer.weights),
+                multiply_adds=_multiply_adds(layer, shape),
+                activations=math.prod(shape),
             )
         )
     return rows
 
 
 def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
-    """Each kernel is used once at every place of the output: of any convolution, grouped or not, or dense layer."""
+    """Multiply-adds of a layer: every kernel of a convolution or dense layer is used once at each output position."""
     total = 0
     for part in (layer, *sublayers(layer)):
         if any(inner.weights for inner in sublayers(part)):
-            continue  # these count for themselves
+            continue  # its parts are counted instead
         if part is not layer:
             shape = part.compute_output_shape(part.get_build_config()["input_shape"])[1:] if part.weights else ()
         kernels = sum(math.prod(weight.shape) for weight in part.weights if len(weight.shape) > 1)
@@ -99,11 +121,17 @@ def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
 
 
 def sandbox_flops(model: keras.Model) -> int:
-    """Operations for one image by the formula of github.com/kaizouman/tensorsandbox, which its table quotes.
+    """Operations for one image by the formula behind the table of github.com/kaizouman/tensorsandbox.
 
-    A multiplication and an addition count one each, as does a bias; a ReLU two; local response normalization 36 for
-    each value. Pooling, dropout and softmax count nothing. It is for the networks of that table: convolutions and dense
-    layers with bias. There a ReLU followed every convolution, that to the class scores too.
+    A multiplication, an addition and a bias count as 1 each, a ReLU as 2, and local response normalization as 36 for
+    each value. Pooling, dropout and softmax count as 0. In that table a ReLU follows every convolution, the one to the
+    class scores included.
+
+    Args:
+        model: A network of that table: convolutions and dense layers with bias.
+
+    Returns:
+        The number of operations.
     """
     total = 0
     for layer in model.layers:

@@ -2,109 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Callable
+from functools import partial
 
 from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.registry import ALEXNET_NOTES, CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor
+from cifar_zoo.models.blocks import Stages, bn_act, conv_act, dense_head, end_stage, max_pool
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import ALEXNET_NOTES, CNN_MODELS, PublishedRow, register_model
 
 PAPER = "Krizhevsky et al. 2012"
 
 
-def dense_head(units: tuple[int, ...], dropout: float, activation: str = "relu", initializer: str = "he_normal"):
-    """A top of hidden dense layers of so many units."""
-
-    def apply(x, classes: int):
-        x = layers.Flatten(name="flatten")(x)
-        for number, width in enumerate(units, start=1):
-            name = f"dense{number}"
-            x = layers.Dense(width, activation=activation, kernel_initializer=initializer, name=name)(x)
-            if dropout:
-                x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-        return layers.Dense(classes, dtype="float32", name="classifier")(x)
-
-    return apply
-
-
-def small_kernel_trunk(x):
+def small_kernel_trunk(x: Tensor) -> Stages:
     """Convolutions of 3x3 only, unpadded where batch norm follows."""
+    stages: Stages = {}
     for number, filters in enumerate((96, 256), start=1):
-        x = zoo_layers.Conv2D(filters, 3, name=f"conv{number}")(x)
-        x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"conv{number}_bn")(x)
-        x = stage(layers.ReLU(name=f"conv{number}_relu")(x), number)
-        x = zoo_layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
+        name = f"conv{number}"
+        x = conv_act(x, filters, 3, 1, name, activation=None, padding="valid", kernel_initializer="glorot_uniform")
+        x = end_stage(bn_act(x, name), stages)
+        x = max_pool(x, 3, 2, f"pool{number}")
     for number, filters in enumerate((384, 384, 256), start=3):
-        x = zoo_layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(x)
-    return stage(x, 3)
+        x = conv_act(x, filters, 3, 1, f"conv{number}", kernel_initializer="glorot_uniform")
+    end_stage(x, stages)
+    return stages
 
 
-def small_kernel_head(x, classes: int):
+def small_kernel_head(x: Tensor, classes: int) -> Tensor:
     """The last pooling and the dense layers."""
-    x = zoo_layers.MaxPooling2D(3, 2, name="pool3")(x)
-    return dense_head((2048, 2048), dropout=0.5, initializer="glorot_uniform")(x, classes)
+    x = max_pool(x, 3, 2, "pool3")
+    return dense_head(x, classes, units=(2048, 2048), dropout=0.5, kernel_initializer="glorot_uniform")
 
 
-def trunk(widths: tuple[int, ...], activation: str = "relu", initializer: str = "he_normal"):
+def alexnet_trunk(
+    widths: tuple[int, ...], activation: str = "relu", kernel_initializer: str = "he_normal"
+) -> Callable[[Tensor], Stages]:
     """The paper's kernels: 11x11 at stride 4, 5x5, and three of 3x3; normalization and pooling behind the first two."""
+    conv = partial(conv_act, activation=activation, kernel_initializer=kernel_initializer)
 
-    def conv(x, size: int, number: int, strides: int = 1):
-        return zoo_layers.Conv2D(
-            widths[number - 1],
-            size,
-            strides,
-            padding="same",
-            activation=activation,
-            kernel_initializer=initializer,
-            name=f"conv{number}",
-        )(x)
-
-    def norm_pool(x, number: int):
+    def norm_pool(x: Tensor, number: int, stages: Stages) -> Tensor:
         norm = zoo_layers.LocalResponseNormalization(2, 2.0, 1e-4, 0.75, name=f"norm{number}")
-        x = stage(norm(x), number)
-        return zoo_layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number}")(x)
+        return max_pool(end_stage(norm(x), stages), 3, 2, f"pool{number}", padding="same")
 
-    def apply(x):
-        x = norm_pool(conv(x, 11, 1, strides=4), 1)
-        x = norm_pool(conv(x, 5, 2), 2)
-        for number in (3, 4, 5):
-            x = conv(x, 3, number)
-        return stage(x, 3)
+    def trunk(x: Tensor) -> Stages:
+        stages: Stages = {}
+        x = norm_pool(conv(x, widths[0], 11, 4, "conv1"), 1, stages)
+        x = norm_pool(conv(x, widths[1], 5, 1, "conv2"), 2, stages)
+        for number, filters in enumerate(widths[2:], start=3):
+            x = conv(x, filters, 3, 1, f"conv{number}")
+        end_stage(x, stages)
+        return stages
 
-    return apply
+    return trunk
 
 
 @register_model(paper=PAPER, params=9_639_178, trainable=9_638_474, rows=(PublishedRow(CNN_MODELS, "AlexNet", 78.44),))
-def alexnet(**options: Unpack[Options]) -> keras.Model:
+def alexnet() -> Architecture:
     """AlexNet with 3x3 kernels only, batch norm for the local response normalization, and dense layers of 2048.
 
     The table's row mixes two networks: its parameters are those of this one, its accuracy was that of a network with
     an 11x11 stem and dense layers of 4096.
     Images are standardized per channel, not divided by 255; batch norm has momentum 0.9, not 0.99.
     """
-    return assemble(small_kernel_trunk, "alexnet", head=small_kernel_head, **options)
+    return Architecture(small_kernel_trunk, small_kernel_head)
 
 
 @register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "original-AlexNet"),))
-def original_alexnet(**options: Unpack[Options]) -> keras.Model:
+def original_alexnet() -> Architecture:
     """AlexNet with the paper's kernels, local response normalization and dense layers of 4096; no third pooling.
 
     On a 32x32 image the third pooling would leave one pixel; without it the dense layers see a map of 2x2.
     """
-    x = trunk((100, 100, 384, 384, 256))
-    return assemble(x, "original_alexnet", head=dense_head((4096, 4096), dropout=0.5), **options)
+    head = partial(dense_head, units=(4096, 4096), dropout=0.5)
+    return Architecture(alexnet_trunk((100, 100, 384, 384, 256)), head)
 
 
 @register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "tanh-AlexNet"),))
-def tanh_alexnet(**options: Unpack[Options]) -> keras.Model:
+def tanh_alexnet() -> Architecture:
     """original_alexnet with tanh for ReLU, and kernels initialized after Glorot and Bengio 2010 to go with it."""
-    tanh = {"activation": "tanh", "initializer": "glorot_uniform"}
-    x = trunk((100, 100, 384, 384, 256), **tanh)
-    return assemble(x, "tanh_alexnet", head=dense_head((4096, 4096), dropout=0.5, **tanh), **options)
+    trunk = alexnet_trunk((100, 100, 384, 384, 256), "tanh", "glorot_uniform")
+    head = partial(dense_head, units=(4096, 4096), dropout=0.5, activation="tanh", kernel_initializer="glorot_uniform")
+    return Architecture(trunk, head)
 
 
 @register_model(paper=PAPER, params=2_939_146, rows=(PublishedRow(ALEXNET_NOTES, "small-AlexNet"),))
-def small_alexnet(**options: Unpack[Options]) -> keras.Model:
+def small_alexnet() -> Architecture:
     """original_alexnet with 64 and 192 channels in the first convolutions, dense layers of 384 and 192, no dropout."""
-    x = trunk((64, 192, 384, 256, 256))
-    return assemble(x, "small_alexnet", head=dense_head((384, 192), dropout=0.0), **options)
+    return Architecture(alexnet_trunk((64, 192, 384, 256, 256)), partial(dense_head, units=(384, 192)))

@@ -1,140 +1,146 @@
-"""What all networks share: input, preprocessing, classifier, pooling and weights."""
+"""What all networks share: input, preprocessing, classifier, pooling and features."""
 
 from __future__ import annotations
 
-import difflib
-import re
+import operator
 from collections.abc import Callable
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from cifar_zoo.data.cifar10 import MEAN, STD
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.registry import Options, model_info
-
-DEFAULTS: dict[str, Any] = {
-    "weights": None,
-    "include_top": True,
-    "input_shape": None,
-    "pooling": None,
-    "classes": 10,
-    "classifier_activation": "softmax",
-    "include_preprocessing": True,
-    "features": False,
-    "name": None,
-}
+from cifar_zoo.lazy import Tensor, keras, layers
+from cifar_zoo.models.blocks import CHANNELS_LAST, Stages, pooled_head
 
 
-def normalize(x):
-    """Per-channel standardization with the statistics of CIFAR-10; other than three channels take their average."""
+def normalize(x: Tensor) -> Tensor:
+    """Standardize each channel by the mean and standard deviation of CIFAR-10's training images.
+
+    Images of another number of channels than three are standardized by the means of these over the channels.
+    """
+    import numpy as np
+
+    from cifar_zoo.data.cifar10 import MEAN, STD
+
     mean, std = (MEAN, STD) if x.shape[-1] == 3 else (np.mean(MEAN), np.mean(STD))
     return layers.Normalization(mean=mean, variance=np.square(std), dtype="float32", name="preprocessing")(x)
 
 
-def stage(x, number: int):
-    """Mark the end of a stage: `features=True` gives what passes here as "stage<number>"."""
-    return layers.Identity(name=f"stage{number}")(x)
+@dataclass(frozen=True)
+class Architecture:
+    """The architecture of a network: what a function registered by `cifar_zoo.register_model` returns.
 
-
-def pooled_head(x, classes: int, dropout: float = 0.0):
-    """Global average pooling, dropout where there is some, and one dense layer."""
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
-    return layers.Dense(classes, dtype="float32", name="classifier")(x)
-
-
-def assemble(
-    trunk: Callable,
-    registered: str,
-    /,
-    *,
-    head: Callable = pooled_head,
-    preprocess: Callable = normalize,
-    **options: Unpack[Options],
-) -> keras.Model:
-    """Build a network around its trunk.
-
-    Args:
-        trunk: from the normalized images (batch, height, width, channels) to the last feature map.
-        registered: the name under which the constructor is registered.
-        head: from the last feature map and the number of classes to the logits (batch, classes), by way of a layer
-            "classifier" that holds all weights which depend on the number of classes.
-        preprocess: from pixels 0..255 to the trunk's input.
-        options: those of `cifar_zoo.registry.Options`.
-
-    Raises:
-        TypeError: for an option that does not exist.
-        CifarZooError: for a value that cannot be used, or weights that do not exist or do not fit.
+    Attributes:
+        trunk: Function from the preprocessed images (batch, height, width, channels) to the feature map at the end of
+            each stage, `{"stage1": ..., "stage2": ...}`. The last one is the input of the head.
+        head: Function from that feature map and the number of classes to the logits (batch, classes). A layer called
+            "classifier" must hold the weights that depend on the number of classes. Default: global average pooling
+            and a dense layer.
+        preprocess: Function from pixels 0..255 to the input of the trunk. Default: standardization by the mean and
+            standard deviation of CIFAR-10's training images.
     """
-    for key in options:
-        if key not in DEFAULTS:
-            near = difflib.get_close_matches(key, DEFAULTS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(DEFAULTS)}"
-            raise TypeError(f"{registered}() has no option {key!r}; {hint}")
-    opt = {**DEFAULTS, **options}
-    opt["input_shape"] = opt["input_shape"] or model_info(registered).input_shape
-    _check(registered, opt)
 
-    inputs = keras.Input(opt["input_shape"], name="pixels")
-    x = preprocess(inputs) if opt["include_preprocessing"] else inputs
-    include_top = opt["include_top"] and not opt["features"]
+    trunk: Callable[[Tensor], Stages]
+    head: Callable[[Tensor, int], Tensor] = pooled_head
+    preprocess: Callable[[Tensor], Tensor] = normalize
+
+    def build(
+        self,
+        *,
+        registered: str,
+        include_top: bool,
+        input_shape: Any,
+        pooling: str | None,
+        classes: Any,
+        classifier_activation: Any,
+        include_preprocessing: bool,
+        features: bool,
+        name: str,
+    ) -> keras.Model:
+        """Build the network with random weights.
+
+        Args:
+            registered: The registered name of the network.
+            include_top, input_shape, pooling, classes, classifier_activation, include_preprocessing, features, name:
+                As in `cifar_zoo.registry.Constructor`.
+
+        Returns: a `keras.Model`.
+
+        Raises:
+            CifarZooError: If a value cannot be used.
+        """
+        input_shape = _checked_shape(registered, input_shape)
+        classes = _checked_classes(registered, classes)
+        _check_activation(registered, classifier_activation)
+        _check_pooling(registered, pooling, features)
+
+        inputs = keras.Input(input_shape, name="pixels")
+        x = self.preprocess(inputs) if include_preprocessing else inputs
+        include_top = include_top and not features
+        try:
+            stages = self.trunk(x)
+            x = _last_map(registered, stages)
+            if include_top:
+                x = self.head(x, classes)
+        except ValueError as error:  # from Keras: a size that comes to nothing, or a dense layer on an unknown size
+            raise CifarZooError(f"{registered} cannot be built for input_shape={input_shape}: {error}") from error
+        outputs: Tensor | Stages = x
+        if features:
+            outputs = dict(stages)
+        elif include_top and classifier_activation is not None:
+            outputs = layers.Activation(classifier_activation, dtype="float32", name="predictions")(x)
+        elif not include_top and pooling == "avg":
+            outputs = layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name="avg_pool")(x)
+        elif not include_top and pooling == "max":
+            outputs = layers.GlobalMaxPooling2D(data_format=CHANNELS_LAST, name="max_pool")(x)
+        return keras.Model(inputs, outputs, name=name)
+
+
+def _last_map(registered: str, stages: Stages) -> Tensor:
+    if not isinstance(stages, dict) or not stages:
+        raise TypeError(f'the trunk of {registered} must return its stages, {{"stage1": ...}}, not {stages!r}')
+    return list(stages.values())[-1]
+
+
+def _positive_integer(value: Any) -> int | None:
+    """A positive integer of any type, such as NumPy's, as one of Python; None for everything else."""
+    if isinstance(value, bool):
+        return None
     try:
-        x = trunk(x)
-        if include_top:
-            x = head(x, opt["classes"])
-    except ValueError as error:  # Keras', of a size that comes to nothing or of a dense layer on an unknown size
-        raise CifarZooError(f"{registered} cannot be built for input_shape={opt['input_shape']}: {error}") from error
-    if include_top:
-        if opt["classifier_activation"] is not None:
-            x = layers.Activation(opt["classifier_activation"], dtype="float32", name="predictions")(x)
-    elif opt["features"]:
-        x = {end.name: end.output for end in keras.Model(inputs, x).layers if re.fullmatch(r"stage\d+", end.name)}
-        if not x:
-            raise CifarZooError(
-                f"{registered} marks no stages, which features=True gives; see cifar_zoo.models.build.stage"
-            )
-    elif opt["pooling"] == "avg":
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    elif opt["pooling"] == "max":
-        x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-    model = keras.Model(inputs, x, name=opt["name"] or registered)
-    if opt["weights"] is not None:
-        from cifar_zoo.weights.store import load_into
-
-        load_into(
-            model,
-            registered,
-            opt["weights"],
-            lambda **own: assemble(trunk, registered, head=head, preprocess=preprocess, **own),
-        )
-    return model
+        number = operator.index(value)
+    except TypeError:
+        return None
+    return number if number > 0 else None
 
 
-def _check(registered: str, opt: dict[str, Any]) -> None:
-    shape = opt["input_shape"]
-    if (
-        not isinstance(shape, (tuple, list))
-        or len(shape) != 3
-        or not all(n is None or (isinstance(n, int) and n > 0) for n in shape)
-        or shape[-1] is None
-    ):
-        raise CifarZooError(f"{registered}: input_shape must be (height, width, channels), not {shape!r}")
-    if not isinstance(opt["classes"], int) or opt["classes"] < 1:
-        raise CifarZooError(f"{registered}: classes must be a positive integer, not {opt['classes']!r}")
+def _checked_shape(registered: str, input_shape: Any) -> tuple[int | None, ...]:
     try:
-        keras.activations.get(opt["classifier_activation"])
+        sizes = tuple(input_shape)
+    except TypeError:
+        sizes = ()
+    checked = tuple(None if size is None else _positive_integer(size) for size in sizes)
+    unusable = any(new is None and old is not None for new, old in zip(checked, sizes, strict=True))
+    if len(checked) != 3 or unusable or checked[-1] is None:
+        raise CifarZooError(f"{registered}: input_shape must be (height, width, channels), not {input_shape!r}")
+    return checked
+
+
+def _checked_classes(registered: str, classes: Any) -> int:
+    if (checked := _positive_integer(classes)) is None:
+        raise CifarZooError(f"{registered}: classes must be a positive integer, not {classes!r}")
+    return checked
+
+
+def _check_activation(registered: str, classifier_activation: Any) -> None:
+    try:
+        keras.activations.get(classifier_activation)
     except ValueError as error:
         raise CifarZooError(
-            f"{registered}: classifier_activation must be one of Keras' or None, not {opt['classifier_activation']!r}"
+            f"{registered}: classifier_activation must be one of Keras' or None, not {classifier_activation!r}"
         ) from error
-    if opt["features"] and opt["pooling"] is not None:
-        raise CifarZooError(
-            f"{registered}: features=True gives feature maps; pooling must be None, not {opt['pooling']!r}"
-        )
-    if opt["pooling"] not in (None, "avg", "max"):
-        raise CifarZooError(f"{registered}: pooling must be None, 'avg' or 'max', not {opt['pooling']!r}")
-    if opt["weights"] is not None and shape[-1] != 3:
-        raise CifarZooError(f"{registered}: the published weights are for 3 channels; use weights=None for {shape[-1]}")
+
+
+def _check_pooling(registered: str, pooling: str | None, features: bool) -> None:
+    if features and pooling is not None:
+        raise CifarZooError(f"{registered}: features=True gives feature maps; pooling must be None, not {pooling!r}")
+    if pooling not in (None, "avg", "max"):
+        raise CifarZooError(f"{registered}: pooling must be None, 'avg' or 'max', not {pooling!r}")

@@ -2,72 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Callable
 
-from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models.blocks import (
+    CHANNELS_LAST,
+    Stages,
+    bn_act,
+    classifier,
+    conv,
+    conv_bn_act,
+    end_stage,
+    grouped_conv,
+)
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 PAPER = "arXiv:1707.01629"
 
 
-def fork(x, width: int, growth: int, stride: int, name: str):
-    """A 1x1 convolution for each path, which together are the paper's one, split."""
-    return conv(x, width, 1, stride, f"{name}_residual"), conv(x, growth, 1, stride, f"{name}_dense")
+def fork(x: Tensor, width: int, growth: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
+    """A 1x1 convolution for each path; the paper has one convolution and splits its result."""
+    return conv(x, width, 1, strides, f"{name}_residual"), conv(x, growth, 1, strides, f"{name}_dense")
 
 
-def branch(x, width: int, growth: int, stride: int, name: str):
-    """A bottleneck with a 3x3 convolution in 32 groups: from both paths to what each of them gains."""
+def branch(x: Tensor, width: int, growth: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
+    """A bottleneck with a 3x3 convolution in 32 groups, which reads both paths: what each of them gains."""
     middle = 3 * width // 8
-    x = conv(bn_act(x, f"{name}_1"), middle, 1, 1, f"{name}_1", bias=False)
-    x = zoo_layers.GroupedConv2D(middle, 3, stride, groups=32, use_bias=False, name=f"{name}_2_conv")(
-        bn_act(x, f"{name}_2")
-    )
+    x = conv(bn_act(x, f"{name}_1"), middle, 1, 1, f"{name}_1", use_bias=False)
+    x = grouped_conv(bn_act(x, f"{name}_2"), middle, 3, strides, f"{name}_2", use_bias=False)
     return fork(bn_act(x, f"{name}_3"), width, growth, 1, f"{name}_3")
 
 
-def trunk(units: tuple[int, ...], growths: tuple[int, ...]):
-    """All but the classifier, for so many units and so much growth of the dense path in each stage."""
+def dual_path_trunk(units: tuple[int, ...], growths: tuple[int, ...]) -> Callable[[Tensor], Stages]:
+    """Stages of dual path blocks.
 
-    def apply(x):
-        x = bn_act(conv(x, 32, 3, 1, "stem", bias=False), "stem")
+    Args:
+        units: Number of blocks in each stage.
+        growths: Number of channels that a block appends to the dense path, in each stage.
+    """
+
+    def trunk(x: Tensor) -> Stages:
+        stages: Stages = {}
+        x = conv_bn_act(x, 32, 3, 1, "stem", use_bias=False)
         for number, (count, growth) in enumerate(zip(units, growths, strict=True), start=1):
+            if number > 1:
+                x = end_stage(x, stages)
             width = 128 * 2**number
-            stride = 1 if number == 1 else 2
-            residual, dense = fork(x, width, growth, stride, f"stage{number}_shortcut")
+            strides = 1 if number == 1 else 2
+            residual, dense = fork(x, width, growth, strides, f"stage{number}_shortcut")
             for unit in range(1, count + 1):
                 name = f"stage{number}_unit{unit}"
-                add, append = branch(x, width, growth, stride if unit == 1 else 1, name)
+                add, append = branch(x, width, growth, strides if unit == 1 else 1, name)
                 residual = layers.Add(name=f"{name}_add")([residual, add])
                 dense = layers.Concatenate(name=f"{name}_append")([dense, append])
                 x = layers.Concatenate(name=f"{name}_concat")([residual, dense])
-            if number < len(units):
-                x = stage(x, number)
-        return stage(bn_act(x, "final"), len(units))
+        end_stage(bn_act(x, "final"), stages)
+        return stages
 
-    return apply
+    return trunk
 
 
-def mean_max_head(x, classes: int):
-    """The mean of average and max-pooling, and one dense layer."""
-    mean, largest = layers.GlobalAveragePooling2D(name="head_mean")(x), layers.GlobalMaxPooling2D(name="head_max")(x)
-    x = layers.Average(name="head_pool")([mean, largest])
-    return layers.Dense(classes, dtype="float32", name="classifier")(x)
+def mean_max_head(x: Tensor, classes: int) -> Tensor:
+    """The mean of global average and max-pooling, and a dense layer."""
+    mean = layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name="head_mean")(x)
+    largest = layers.GlobalMaxPooling2D(data_format=CHANNELS_LAST, name="head_max")(x)
+    return classifier(layers.Average(name="head_pool")([mean, largest]), classes)
 
 
 @register_model(
     paper=PAPER, params=21_050_538, trainable=20_990_602, rows=(PublishedRow(CNN_MODELS, "DualPathNet50", 95.44),)
 )
-def dual_path_net50(**options: Unpack[Options]) -> keras.Model:
+def dual_path_net50() -> Architecture:
     """A dual path network of 3-4-6-3 units, which is not in the paper; stem for 32x32."""
-    return assemble(trunk((3, 4, 6, 3), (16, 32, 64, 128)), "dual_path_net50", head=mean_max_head, **options)
+    return Architecture(dual_path_trunk((3, 4, 6, 3), (16, 32, 64, 128)), mean_max_head)
 
 
 @register_model(
     paper=PAPER, params=34_380_578, trainable=34_262_882, rows=(PublishedRow(CNN_MODELS, "DualPathNet92", 95.78),)
 )
-def dual_path_net92(**options: Unpack[Options]) -> keras.Model:
+def dual_path_net92() -> Architecture:
     """DPN-92: 3-4-20-3 units, stem for 32x32."""
-    return assemble(trunk((3, 4, 20, 3), (16, 32, 24, 128)), "dual_path_net92", head=mean_max_head, **options)
+    return Architecture(dual_path_trunk((3, 4, 20, 3), (16, 32, 24, 128)), mean_max_head)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Unpack
+from functools import partial
 
-from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, pooled_head, stage
-from cifar_zoo.models.inception import conv_bn_relu, inception
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models.blocks import Stages, bn_act, conv, conv_bn_act, end_stage, inception_block, pooled_head
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 A = (
     ((1, 8),),
@@ -37,27 +35,24 @@ C = (
 )
 
 
-def residual(x, block: tuple, name: str):
-    """A block, brought by a linear 1x1 convolution to the width of its input and added to it; batch norm and ReLU."""
-    y = inception(x, block, name)
-    y = zoo_layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_normal", name=f"{name}_project_conv")(y)
-    x = layers.Add(name=f"{name}_add")([x, y])
-    x = zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+def residual(x: Tensor, block: tuple, name: str) -> Tensor:
+    """Add a block, projected by a 1x1 convolution to the channels of its input, to that input; batch norm and ReLU."""
+    y = conv(inception_block(x, block, name), x.shape[-1], 1, 1, f"{name}_project", padding="valid")
+    return bn_act(layers.Add(name=f"{name}_add")([x, y]), name)
 
 
-def trunk(x):
-    """All but the classifier."""
-    x = conv_bn_relu(x, 96, 3, "stem")
-    for number, (reduction, block, units) in enumerate(
-        ((None, A, 5), (REDUCTION_A, B, 10), (REDUCTION_B, C, 5)), start=1
-    ):
+def trunk(x: Tensor) -> Stages:
+    """A 3x3 stem and three stages of residual blocks, with reductions between them."""
+    stages: Stages = {}
+    x = conv_bn_act(x, 96, 3, 1, "stem")
+    table = ((None, A, 5), (REDUCTION_A, B, 10), (REDUCTION_B, C, 5))
+    for number, (reduction, block, units) in enumerate(table, start=1):
         if reduction:
-            x = inception(x, reduction, f"stage{number}_reduction")
+            x = inception_block(x, reduction, f"stage{number}_reduction")
         for unit in range(1, units + 1):
             x = residual(x, block, f"stage{number}_unit{unit}")
-        x = stage(x, number)
-    return x
+        x = end_stage(x, stages)
+    return stages
 
 
 @register_model(
@@ -66,9 +61,9 @@ def trunk(x):
     trainable=1_889_790,
     rows=(PublishedRow(CNN_MODELS, "Inception-ResNet-V2", 93.97),),
 )
-def inception_resnet_v2(**options: Unpack[Options]) -> keras.Model:
+def inception_resnet_v2() -> Architecture:
     """Inception-ResNet-v2 of a quarter of the paper's width: 5 blocks A, 10 B and 5 C, behind a 3x3 stem at full size.
 
     Unlike the paper's: batch norm behind every addition, and no constant that scales the branches down.
     """
-    return assemble(trunk, "inception_resnet_v2", head=functools.partial(pooled_head, dropout=0.2), **options)
+    return Architecture(trunk, partial(pooled_head, dropout=0.2))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Unpack
+from functools import partial
 
-from cifar_zoo.lazy import keras
-from cifar_zoo.models.build import assemble, pooled_head
-from cifar_zoo.models.inception import trunk, v2_block
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.models.blocks import inception_trunk, inception_v2_block, pooled_head
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 ROW, COLUMN = (1, 3), (3, 1)
 
@@ -28,9 +26,9 @@ EXPANDED = (
 )
 STAGES = (
     (
-        v2_block(16, 12, 16, 16, 24, 8),
-        v2_block(16, 12, 16, 16, 24, 16),
-        v2_block(16, 12, 16, 16, 24, 16),
+        inception_v2_block(16, 12, 16, 16, 24, 8),
+        inception_v2_block(16, 12, 16, 16, 24, 16),
+        inception_v2_block(16, 12, 16, 16, 24, 16),
     ),
     (
         (((1, 48), (3, 96, 2)), ((1, 16), (3, 24), (3, 24, 2)), ("max/2",)),
@@ -53,9 +51,9 @@ STAGES = (
     trainable=1_162_670,
     rows=(PublishedRow(CNN_MODELS, "InceptionV3", 94.20),),
 )
-def inception_v3(**options: Unpack[Options]) -> keras.Model:
+def inception_v3() -> Architecture:
     """Inception-v3 of a quarter of the paper's width, eleven blocks in three stages.
 
     Unlike the paper's: a 3x3 stem at full size, factors of 3 where it has 7, no auxiliary classifier.
     """
-    return assemble(trunk(STAGES), "inception_v3", head=functools.partial(pooled_head, dropout=0.4), **options)
+    return Architecture(inception_trunk(STAGES), partial(pooled_head, dropout=0.4))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Unpack
+from functools import partial
 
-from cifar_zoo.lazy import keras
-from cifar_zoo.models.build import assemble, pooled_head
-from cifar_zoo.models.inception import trunk
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.models.blocks import inception_trunk, pooled_head
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 A = (
     ((1, 24),),
@@ -47,6 +45,6 @@ STAGES = ((A,) * 4, (REDUCTION_A, *(B,) * 7), (REDUCTION_B, *(C,) * 3))
     trainable=2_552_458,
     rows=(PublishedRow(CNN_MODELS, "InceptionV4", 94.55),),
 )
-def inception_v4(**options: Unpack[Options]) -> keras.Model:
+def inception_v4() -> Architecture:
     """Inception-v4 of a quarter of the paper's width: 4 blocks A, 7 B and 3 C, behind a 3x3 stem at full size."""
-    return assemble(trunk(STAGES), "inception_v4", head=functools.partial(pooled_head, dropout=0.2), **options)
+    return Architecture(inception_trunk(STAGES), partial(pooled_head, dropout=0.2))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
 from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.models.preact_resnet import bn_act, conv
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models.blocks import (
+    CHANNELS_LAST,
+    Size,
+    Stages,
+    bn_act,
+    classifier,
+    conv_bn,
+    conv_bn_act,
+    depthwise_conv,
+    end_stage,
+)
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 BLOCKS = (  # kernel, expansion, width, squeeze-and-excitation, activation, stride
     (5, 120, 40, True, "relu6", 1),
@@ -25,30 +33,12 @@ BLOCKS = (  # kernel, expansion, width, squeeze-and-excitation, activation, stri
 )
 
 
-def batch_norm(x, name: str):
-    """Batch norm without an activation."""
-    return zoo_layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
-
-
-def depthwise_bn(x, size: int, stride: int, name: str):
-    """A depthwise convolution without bias, and batch norm."""
-    x = layers.DepthwiseConv2D(
-        size,
-        stride,
-        padding="same",
-        use_bias=False,
-        # He's initialization: a filter reads one channel, which is what Keras calls the fan-out of these kernels.
-        depthwise_initializer=keras.initializers.VarianceScaling(2.0, "fan_out"),
-        name=f"{name}_conv",
-    )(x)
-    return batch_norm(x, name)
-
-
-def bottleneck(x, kernel: int, expand: int, width: int, excite: bool, activation: str, stride: int, name: str):
+def bottleneck(
+    x: Tensor, kernel_size: Size, expand: int, width: int, excite: bool, activation: str, strides: int, name: str
+) -> Tensor:
     """Expand, filter each channel, excite, and project without an activation."""
-    y = bn_act(conv(x, expand, 1, 1, f"{name}_expand", bias=False), f"{name}_expand", activation)
-    y = depthwise_bn(y, kernel, stride, f"{name}_depthwise")
-    y = zoo_layers.Activation(activation, name=f"{name}_depthwise_{activation}")(y)
+    y = conv_bn_act(x, expand, 1, 1, f"{name}_expand", activation, use_bias=False)
+    y = bn_act(depthwise_conv(y, kernel_size, strides, f"{name}_depthwise"), f"{name}_depthwise", activation)
     if excite:
         y = zoo_layers.SqueezeExcite(
             units=expand // 4,
@@ -57,27 +47,27 @@ def bottleneck(x, kernel: int, expand: int, width: int, excite: bool, activation
             use_bias=False,
             name=f"{name}_se",
         )(y)
-    y = batch_norm(conv(y, width, 1, 1, f"{name}_project", bias=False), f"{name}_project")
-    return layers.Add(name=f"{name}_add")([x, y]) if x.shape[-1] == width and stride == 1 else y
+    y = conv_bn(y, width, 1, 1, f"{name}_project", use_bias=False)
+    return layers.Add(name=f"{name}_add")([x, y]) if x.shape[-1] == width and strides == 1 else y
 
 
-def trunk(x):
-    """All up to global pooling."""
-    x = bn_act(conv(x, 40, 3, 1, "stem", bias=False), "stem", "relu6")
-    number = 1
-    for index, (kernel, expand, width, excite, activation, stride) in enumerate(BLOCKS, start=1):
-        if stride > 1:
-            x = stage(x, number)
-            number += 1
-        x = bottleneck(x, kernel, expand, width, excite, activation, stride, f"block{index}")
-    return stage(bn_act(conv(x, 960, 1, 1, "final", bias=False), "final", "hard_swish"), number)
+def trunk(x: Tensor) -> Stages:
+    """The blocks, with a stage before each block of stride 2."""
+    stages: Stages = {}
+    x = conv_bn_act(x, 40, 3, 1, "stem", "relu6", use_bias=False)
+    for index, (kernel_size, expand, width, excite, activation, strides) in enumerate(BLOCKS, start=1):
+        if strides > 1:
+            x = end_stage(x, stages)
+        x = bottleneck(x, kernel_size, expand, width, excite, activation, strides, f"block{index}")
+    end_stage(conv_bn_act(x, 960, 1, 1, "final", "hard_swish", use_bias=False), stages)
+    return stages
 
 
-def head(x, classes: int):
-    """Global average pooling, a hidden layer, and the classifier."""
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+def head(x: Tensor, classes: int) -> Tensor:
+    """Global average pooling, a hidden layer, and a dense layer."""
+    x = layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name="head_pool")(x)
     x = layers.Dense(1280, activation="hard_swish", kernel_initializer="he_normal", name="head_dense")(x)
-    return layers.Dense(classes, dtype="float32", name="classifier")(x)
+    return classifier(x, classes)
 
 
 @register_model(
@@ -86,11 +76,11 @@ def head(x, classes: int):
     trainable=4_190_922,
     rows=(PublishedRow(CNN_MODELS, "MobileNetV3", 94.85),),
 )
-def mobilenet_v3(**options: Unpack[Options]) -> keras.Model:
+def mobilenet_v3() -> Architecture:
     """MobileNetV3-Large without its stages of 16 and 24 channels, for 32x32.
 
     As in the paper, a block's activations are behind the expansion and the depthwise convolution, and the projection is
     linear. The original program had them behind the expansion and the projection.
     The stem's activation is ReLU6, the paper's a hard swish.
     """
-    return assemble(trunk, "mobilenet_v3", head=head, **options)
+    return Architecture(trunk, head)

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models.blocks import (
+    Stages,
+    batch_norm,
+    conv_bn_act,
+    conv_classifier,
+    end_stage,
+    max_pool,
+    pool_scores,
+)
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
-from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.models.inception import conv_bn_relu
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
-
-def trunk(x):
-    """All but the last 1x1 convolution."""
+def trunk(x: Tensor) -> Stages:
+    """Three stages of one wide and one or two 1x1 convolutions, with max-pooling and dropout between them."""
+    stages: Stages = {}
     for number, (size, *widths) in enumerate(((5, 192, 160, 96), (5, 192, 192, 192), (3, 192, 192)), start=1):
         if number > 1:
-            x = zoo_layers.MaxPooling2D(3, 2, padding="same", name=f"stage{number}_pool")(x)
+            x = max_pool(x, 3, 2, f"stage{number}_pool", padding="same")
             x = layers.Dropout(0.5, name=f"stage{number}_dropout")(x)
         for unit, filters in enumerate(widths, start=1):
-            x = conv_bn_relu(x, filters, size if unit == 1 else 1, f"stage{number}_{unit}")
-        x = stage(x, number)
-    return x
+            x = conv_bn_act(x, filters, size if unit == 1 else 1, 1, f"stage{number}_{unit}")
+        x = end_stage(x, stages)
+    return stages
 
 
-def head(x, classes: int):
+def head(x: Tensor, classes: int) -> Tensor:
     """A 1x1 convolution to the classes, batch norm and global average pooling."""
-    x = layers.Conv2D(classes, 1, kernel_initializer="he_normal", dtype="float32", name="classifier")(x)
-    x = zoo_layers.BatchNormalization(epsilon=1e-3, dtype="float32", name="classifier_bn")(x)
-    return layers.GlobalAveragePooling2D(dtype="float32", name="classifier_pool")(x)
+    return pool_scores(batch_norm(conv_classifier(x, classes), "classifier", dtype="float32"))
 
 
 @register_model(
     paper="arXiv:1312.4400", params=972_658, trainable=969_822, rows=(PublishedRow(CNN_MODELS, "NIN", 90.38),)
 )
-def nin(**options: Unpack[Options]) -> keras.Model:
+def nin() -> Architecture:
     """Network in network: three stages of one wide and two 1x1 convolutions with batch norm, dropout between.
 
     Unlike the original program's, the class scores pass no ReLU; their batch norm stays.
     """
-    return assemble(trunk, "nin", head=head, **options)
+    return Architecture(trunk, head)

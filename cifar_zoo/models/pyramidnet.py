@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Unpack
 
 from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.models.preact_resnet import conv
-from cifar_zoo.models.wide_resnet import lecun_conv, lecun_head
-from cifar_zoo.registry import CNN_MODELS, FLAX, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models import blocks
+from cifar_zoo.models.blocks import Stages, average_pool, end_stage, pooled_head
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, FLAX, PublishedRow, register_model
 
 
 def widths110() -> list[int]:
@@ -32,54 +31,55 @@ def widths272() -> list[int]:
     return widths
 
 
-def trunk(
+def pyramid_trunk(
     widths: list[int],
-    convolve: Callable,
+    *,
+    use_bias: bool,
+    kernel_initializer: str,
     epsilon: float,
     stem_relu: bool = False,
     shake_drop: bool = False,
-):
-    """All but the classifier.
+) -> Callable[[Tensor], Stages]:
+    """Three stages of bottleneck units that get wider one by one.
 
     Args:
-        widths: filters of the units, which make three stages of equally many.
-        convolve: the convolution, `convolve(x, filters, size, stride, name)`.
-        epsilon: of batch norm.
-        stem_relu: whether there is a ReLU behind the stem.
-        shake_drop: whether ShakeDrop acts on the branches, more so the deeper.
+        widths: Filters of the units, which make three stages of equally many.
+        use_bias: Whether the convolutions have biases.
+        kernel_initializer: Initializer of the convolutions.
+        epsilon: Epsilon of batch norm.
+        stem_relu: Whether there is a ReLU behind the stem.
+        shake_drop: Whether ShakeDrop acts on the branches, more so the deeper.
     """
     units = len(widths) // 3
+    conv = partial(blocks.conv, use_bias=use_bias, kernel_initializer=kernel_initializer)
+    batch_norm, bn_act = partial(blocks.batch_norm, epsilon=epsilon), partial(blocks.bn_act, epsilon=epsilon)
 
-    def bn(x, name):
-        return zoo_layers.BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
-
-    def bn_relu(x, name):
-        return layers.ReLU(name=f"{name}_relu")(bn(x, name))
-
-    def apply(x):
-        x = (bn_relu if stem_relu else bn)(convolve(x, 16, 3, 1, "stem"), "stem")
+    def trunk(x: Tensor) -> Stages:
+        stages: Stages = {}
+        x = (bn_act if stem_relu else batch_norm)(conv(x, 16, 3, 1, "stem"), "stem")
         for index, width in enumerate(widths):
             number, unit = index // units + 1, index % units + 1
             name = f"stage{number}_unit{unit}"
-            stride = 1
+            strides = 1
             if number > 1 and unit == 1:
-                x = stage(x, number - 1)
-                stride = 2
-            y = convolve(bn(x, f"{name}_1"), width, 1, 1, f"{name}_1")
-            y = convolve(bn_relu(y, f"{name}_2"), width, 3, stride, f"{name}_2")
-            y = convolve(bn_relu(y, f"{name}_3"), 4 * width, 1, 1, f"{name}_3")
-            y = bn(y, f"{name}_4")
+                x = end_stage(x, stages)
+                strides = 2
+            y = conv(batch_norm(x, f"{name}_1"), width, 1, 1, f"{name}_1")
+            y = conv(bn_act(y, f"{name}_2"), width, 3, strides, f"{name}_2")
+            y = conv(bn_act(y, f"{name}_3"), 4 * width, 1, 1, f"{name}_3")
+            y = batch_norm(y, f"{name}_4")
             if shake_drop:
                 keep_probability = zoo_layers.linear_decay(index + 1, len(widths))
                 y = zoo_layers.ShakeDrop(keep_probability, name=f"{name}_shake_drop")(y)
-            if stride > 1:
-                x = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+            if strides > 1:
+                x = average_pool(x, 2, 2, f"{name}_shortcut_pool", padding="same")
             x = zoo_layers.PadChannels(4 * width, name=f"{name}_shortcut_pad")(x)
             # Keras walks the graph by recursion, first inputs first: down the shortcuts it stays within Python's limit.
             x = layers.Add(name=f"{name}_add")([x, y])
-        return stage(bn_relu(x, "final"), 3)
+        end_stage(bn_act(x, "final"), stages)
+        return stages
 
-    return apply
+    return trunk
 
 
 @register_model(
@@ -88,14 +88,15 @@ def trunk(
     trainable=9_819_362,
     rows=(PublishedRow(CNN_MODELS, "PyramidNet110", 95.65),),
 )
-def pyramidnet110(**options: Unpack[Options]) -> keras.Model:
+def pyramidnet110() -> Architecture:
     """PyramidNet-110 with bottlenecks, alpha 200: 3 x 12 units, 64 to 840 channels.
 
     The network that the published count is of: its widths are one step behind the paper's, which go from 21 to 216 in
     front of the factor of four. The published program has other widths and another count.
     """
-    body = trunk(widths110(), partial(conv, bias=False), epsilon=1e-3, stem_relu=True)
-    return assemble(body, "pyramidnet110", **options)
+    return Architecture(
+        pyramid_trunk(widths110(), use_bias=False, kernel_initializer="he_normal", epsilon=1e-3, stem_relu=True)
+    )
 
 
 @register_model(
@@ -104,10 +105,12 @@ def pyramidnet110(**options: Unpack[Options]) -> keras.Model:
     trainable=26_109_432,
     rows=(PublishedRow(FLAX, "PyramidNet Shake-drop", 96.75),),
 )
-def pyramidnet272_shake_drop(**options: Unpack[Options]) -> keras.Model:
+def pyramidnet272_shake_drop() -> Architecture:
     """PyramidNet-272 with bottlenecks, alpha 200, and ShakeDrop: 3 x 30 units, 72 to 864 channels.
 
     Unit l of 1..90 keeps its branch with probability 1 - 0.5 l/90.
     """
-    body = trunk(widths272(), lecun_conv, epsilon=1e-5, shake_drop=True)
-    return assemble(body, "pyramidnet272_shake_drop", head=lecun_head, **options)
+    return Architecture(
+        pyramid_trunk(widths272(), use_bias=True, kernel_initializer="lecun_normal", epsilon=1e-5, shake_drop=True),
+        partial(pooled_head, kernel_initializer="lecun_normal"),
+    )

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Callable
+from functools import partial
 
 from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras, layers
-from cifar_zoo.models.build import assemble, stage
-from cifar_zoo.models.wide_resnet import lecun_conv, lecun_head
-from cifar_zoo.registry import FLAX, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor, layers
+from cifar_zoo.models import blocks
+from cifar_zoo.models.blocks import Stages, act, conv, end_stage, pooled_head
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import FLAX, PublishedRow, register_model
+
+conv_bn = partial(blocks.conv_bn, epsilon=1e-5, kernel_initializer="lecun_normal")
 
 
-def conv_bn(x, filters: int, stride: int, name: str):
-    """A 3x3 convolution and batch norm."""
-    x = lecun_conv(x, filters, 3, stride, name)
-    return zoo_layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
-
-
-def branch(x, filters: int, stride: int, name: str):
+def branch(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     """Two 3x3 convolutions, each behind a ReLU and in front of batch norm."""
-    x = conv_bn(layers.ReLU(name=f"{name}_1_relu")(x), filters, stride, f"{name}_1")
-    return conv_bn(layers.ReLU(name=f"{name}_2_relu")(x), filters, 1, f"{name}_2")
+    x = conv_bn(act(x, f"{name}_1"), filters, 3, strides, f"{name}_1")
+    return conv_bn(act(x, f"{name}_2"), filters, 3, 1, f"{name}_2")
 
 
-def trunk(widths: tuple[int, ...]):
-    """All but the classifier, for so many channels in each stage."""
+def shake_shake_trunk(widths: tuple[int, ...]) -> Callable[[Tensor], Stages]:
+    """A 3x3 stem and stages of four units.
 
-    def apply(x):
-        x = lecun_conv(x, 16, 3, 1, "stem")
+    Args:
+        widths: Filters of each stage.
+    """
+
+    def trunk(x: Tensor) -> Stages:
+        stages: Stages = {}
+        x = conv(x, 16, 3, 1, "stem", kernel_initializer="lecun_normal")
         for number, filters in enumerate(widths, start=1):
             if number > 1:
-                x = stage(x, number - 1)
+                x = end_stage(x, stages)
             for unit in range(1, 5):
                 name = f"stage{number}_unit{unit}"
-                stride = 2 if number > 1 and unit == 1 else 1
-                pair = [branch(x, filters, stride, f"{name}_{side}") for side in ("left", "right")]
+                strides = 2 if number > 1 and unit == 1 else 1
+                pair = [branch(x, filters, strides, f"{name}_{side}") for side in ("left", "right")]
                 mixed = zoo_layers.ShakeShake(name=f"{name}_shake")(pair)
                 if unit == 1:
-                    x = conv_bn(x, filters, stride, f"{name}_shortcut")
+                    x = conv_bn(x, filters, 3, strides, f"{name}_shortcut")
                 x = layers.Add(name=f"{name}_add")([x, mixed])
-        return stage(layers.ReLU(name="final_relu")(x), len(widths))
+        end_stage(act(x, "final"), stages)
+        return stages
 
-    return apply
+    return trunk
 
 
 @register_model(
@@ -50,9 +54,9 @@ def trunk(widths: tuple[int, ...]):
     trainable=26_953_898,
     rows=(PublishedRow(FLAX, "Wide ResNet 26-6 Shake-Shake", 96.57),),
 )
-def wrn26_6_shake_shake(**options: Unpack[Options]) -> keras.Model:
+def wrn26_6_shake_shake() -> Architecture:
     """Shake-Shake 26 2x96d: three stages of four units with two branches of 96, 192 and 384 channels.
 
     Where the shape changes the shortcut is a 3x3 convolution; the paper has two shifted paths of 1x1 convolutions.
     """
-    return assemble(trunk((96, 192, 384)), "wrn26_6_shake_shake", head=lecun_head, **options)
+    return Architecture(shake_shake_trunk((96, 192, 384)), partial(pooled_head, kernel_initializer="lecun_normal"))

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
 from cifar_zoo import layers as zoo_layers
-from cifar_zoo.lazy import keras
-from cifar_zoo.models.build import assemble
-from cifar_zoo.models.preact_resnet import bn_act, conv, trunk
-from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
+from cifar_zoo.lazy import Tensor
+from cifar_zoo.models.blocks import bn_act, conv, grouped_conv, preact_trunk
+from cifar_zoo.models.build import Architecture
+from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 
-def grouped_conv(x, filters: int, size: int, stride: int, dilation: int, name: str):
+def grouped_conv_bn_act(x: Tensor, filters: int, kernel_size: int, strides: int, name: str, dilation: int) -> Tensor:
     """A convolution of 32 groups without bias, batch norm and ReLU."""
-    x = zoo_layers.GroupedConv2D(
-        filters, size, stride, groups=32, dilation_rate=dilation, use_bias=False, name=f"{name}_conv"
-    )(x)
+    x = grouped_conv(x, filters, kernel_size, strides, name, dilation_rate=dilation, use_bias=False)
     return bn_act(x, name)
 
 
-def selective_branch(x, filters: int, stride: int, name: str):
+def selective_branch(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     """A branch of a 1x1 convolution, a choice between a 3x3 and a 5x5, and a 1x1, twice as wide at the end.
 
     The 5x5 is a 3x3 with dilation, except at stride 2, where Keras has no dilation.
     """
-    x = bn_act(conv(bn_act(x, f"{name}_1"), filters, 1, 1, f"{name}_1", bias=False), f"{name}_2")
-    size, dilation = (5, 1) if stride > 1 else (3, 2)
-    narrow = grouped_conv(x, filters, 3, stride, 1, f"{name}_narrow")
-    wide = grouped_conv(x, filters, size, stride, dilation, f"{name}_wide")
+    x = bn_act(conv(bn_act(x, f"{name}_1"), filters, 1, 1, f"{name}_1", use_bias=False), f"{name}_2")
+    size, dilation = (5, 1) if strides > 1 else (3, 2)
+    narrow = grouped_conv_bn_act(x, filters, 3, strides, f"{name}_narrow", dilation=1)
+    wide = grouped_conv_bn_act(x, filters, size, strides, f"{name}_wide", dilation=dilation)
     x = zoo_layers.SelectiveKernel(16, min_units=32, name=f"{name}_sk")([narrow, wide])
     return conv(x, 2 * filters, 1, 1, f"{name}_3")
 
@@ -35,10 +31,10 @@ def selective_branch(x, filters: int, stride: int, name: str):
 @register_model(
     paper="arXiv:1903.06586", params=6_726_986, trainable=6_687_946, rows=(PublishedRow(CNN_MODELS, "SKNet"),)
 )
-def sknet50(**options: Unpack[Options]) -> keras.Model:
+def sknet50() -> Architecture:
     """SKNet-50 with pre-activation, at half the paper's width: 3-4-6-3 units of 32 groups, 128 to 1024 channels.
 
     As in the paper, the softmax is taken across the two kernels for each channel; the original program takes it over
     the channels of each kernel.
     """
-    return assemble(trunk(selective_branch, (3, 4, 6, 3), stem_bias=False), "sknet50", **options)
+    return Architecture(preact_trunk(selective_branch, (3, 4, 6, 3), stem_bias=False))

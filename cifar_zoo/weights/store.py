@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
 
 if TYPE_CHECKING:
     import keras
+
+    from cifar_zoo.registry import ModelInfo
 
 _log = logging.getLogger(__name__)
 
@@ -73,22 +75,30 @@ def _unpublished(registered: str, command: str) -> str:
     )
 
 
-def load_into(model: keras.Model, registered: str, weights: str | Path, build: Callable[..., keras.Model]) -> None:
+def loadable_tags(name: str) -> list[str]:
+    """The tags of a network's pretrained weights that can be loaded here, the best first; empty if there are none."""
+    tags = read_manifest().get(name, {})
+    return sorted((tag for tag, entry in tags.items() if available(entry)), key=lambda tag: (not tags[tag].best, tag))
+
+
+def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:
     """Load weights into a network of any options.
 
     Args:
-        model: the network.
-        registered: its registered name.
-        weights: "cifar10", a tag, or a path.
-        build: constructor of the same architecture.
+        model: The network.
+        spec: The registry's entry of the network; `spec.build(**options)` makes another one.
+        weights: "cifar10", a tag, or the path of a .weights.h5 file.
 
     Raises:
-        CifarZooError: if there are no such weights, the file is not right, or they do not fit. The network then keeps
+        CifarZooError: If there are no such weights, the file is not right, or they do not fit. The network then keeps
             the weights it has.
     """
     from cifar_zoo.weights.files import layout, load_weights, stored_layout  # Keras, at first use
 
+    registered, channels = spec.name, model.input_shape[-1]
     is_path = str(weights).endswith(".h5") or isinstance(weights, Path)
+    if not is_path and channels != 3:
+        raise CifarZooError(f"{registered}: the published weights are for 3 channels; use weights=None for {channels}")
     path = Path(weights) if is_path else locate(find_entry(registered, str(weights)))
     stored = stored_layout(path)
     if layout(model) == stored:
@@ -98,7 +108,10 @@ def load_into(model: keras.Model, registered: str, weights: str | Path, build: C
     if classes and classes > MOST_CLASSES:
         raise CifarZooError(f"{path}: is for {classes:,} classes; there may be {MOST_CLASSES:,}")
     # A network with other options takes over the trunk of one that the weights fit.
-    source = build(classes=classes) if classes else build(include_top=False)
+    shape = (*spec.input_shape[:2], channels)
+    source = (
+        spec.build(input_shape=shape, classes=classes) if classes else spec.build(input_shape=shape, include_top=False)
+    )
     load_weights(source, path)
     new_classifier = model.output_shape[-1] != classes
     taken = [

@@ -15,8 +15,8 @@ def test_list(zoo):
     assert {row["name"]: row["params"] for row in rows}["resnet18"] == 11_185_034
     lines = zoo("list", "alex[0-9]").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [f"alex{i}" for i in range(5)]
-    assert [line.split()[0] for line in zoo("list", "--weights").stdout.splitlines()] == cifar_zoo.list_models(
-        weights=True
+    assert [line.split()[0] for line in zoo("list", "--pretrained").stdout.splitlines()] == cifar_zoo.list_models(
+        pretrained=True
     )
 
 

@@ -33,7 +33,7 @@ def test_multiply_adds_of_resnet20_by_arithmetic():
         expected += side * side * before * width * (before != width)
     table = layer_table("resnet20")
     assert sum(row.multiply_adds for row in table) == expected == 40_813_184
-    assert sum(row.parameters for row in table) == cifar_zoo.model_info("resnet20").params
+    assert sum(row.params for row in table) == cifar_zoo.model_info("resnet20").params
 
 
 def test_parts_of_layers_count_where_they_are_used():
@@ -77,6 +77,6 @@ def test_info_prints_the_table(zoo):
         assert part in text
     facts = json.loads(zoo("info", "tuto", "--json").stdout)
     assert facts["tensorsandbox_flops"] == 37_745_098
-    assert sum(layer["parameters"] for layer in facts["layers"]) == facts["params"] == 1_068_298
+    assert sum(layer["params"] for layer in facts["layers"]) == facts["params"] == 1_068_298
     assert facts["multiply_adds"] == sum(layer["multiply_adds"] for layer in facts["layers"])
     assert facts["activation_bytes"] == 4 * sum(layer["activations"] for layer in facts["layers"])
