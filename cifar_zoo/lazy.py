@@ -30,8 +30,8 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     Args:
         package: Full name of the package.
-        homes: For each public name the module that defines it, relative to the package. A name whose module ends in
-            the name itself is the module.
+        homes: For each public name the module that defines it, relative to the package. A name that its module does
+            not define is that module.
 
     Returns: the `__getattr__`, `__dir__` and `__all__` of the package.
     """
@@ -40,7 +40,7 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = import_module(f"{package}.{homes[name]}")
-        return module if homes[name].split(".")[-1] == name else getattr(module, name)
+        return getattr(module, name, module)
 
     names = sorted(homes)
     return load, lambda: names, names

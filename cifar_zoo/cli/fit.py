@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cifar_zoo.cli.backend import load_backend
+
+if TYPE_CHECKING:
+    from cifar_zoo.training.fit import Run
+
+NAMES = {"test": "test", "holdout": "held-out"}  # of the images by which a run is judged, best first
 
 
 @click.command()
@@ -40,6 +46,11 @@ from cifar_zoo.cli.backend import load_backend
 @click.option(
     "--holdout", default=0, show_default=True, help="Images kept out of the training and measured every epoch."
 )
+@click.option(
+    "--evaluate-test/--no-evaluate-test",
+    default=None,
+    help="Measure the test images at the end.  [default: unless images are held out]",
+)
 @click.option("--max-minutes", type=float, help="Stop with a checkpoint when this time is nearly up.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
@@ -67,8 +78,16 @@ def fit(
 
     from cifar_zoo.training.fit import fit_cifar10
 
-    runs = []
+    runs: list[Run] = []
     for seed in numbers:
+        left = max_minutes
+        if (
+            max_minutes is not None and math.isfinite(max_minutes) and max_minutes > 0
+        ):  # else it is refused by its value
+            left = max_minutes - (time.monotonic() - started) / 60
+            if left <= 0:
+                click.echo(f"stopped for time before seed {seed}; the same command goes on with it", err=as_json)
+                return
         keras.backend.clear_session()
         runs.append(
             fit_cifar10(
@@ -76,7 +95,7 @@ def fit(
                 own if settings else recipe,
                 seed=seed,
                 run_dir=f"{run_dir}-{seed}" if run_dir and len(numbers) > 1 else run_dir,
-                max_minutes=max_minutes and max_minutes - (time.monotonic() - started) / 60,
+                max_minutes=left,
                 verbose=0 if as_json else "auto",
                 **options,
             )
@@ -84,10 +103,10 @@ def fit(
         _tell(runs[-1], as_json)
         if not runs[-1].finished:
             return
-    if len(runs) > 1 and not as_json:
-        accuracies = [run.metrics["test_accuracy"] for run in runs]
+    if len(runs) > 1 and not as_json and (which := _measured(runs[0])):
+        accuracies = [run.metrics[f"{which}_accuracy"] for run in runs]
         mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-        click.echo(f"test accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
+        click.echo(f"{NAMES[which]} accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
 
 
 def _numbers(seeds: str) -> list[int]:
@@ -100,12 +119,19 @@ def _numbers(seeds: str) -> list[int]:
     return numbers
 
 
-def _tell(run: Any, as_json: bool) -> None:
+def _measured(run: Run) -> str | None:
+    """The images by which a run is judged: those of the test, else those that were held out; None without either."""
+    return next((which for which in NAMES if f"{which}_accuracy" in run.metrics), None)
+
+
+def _tell(run: Run, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
-    elif run.finished:
-        accuracy, images = run.metrics["test_accuracy"], run.metrics["test_images"]
-        click.echo(f"test accuracy {accuracy:.2%} on {images} images; the run is in {run.directory}")
-    else:
+    elif not run.finished:
         done = len(run.history)
         click.echo(f"stopped for time after {done} whole epochs; the same command goes on with {run.directory}")
+    elif which := _measured(run):
+        accuracy, images = run.metrics[f"{which}_accuracy"], run.metrics[f"{which}_images"]
+        click.echo(f"{NAMES[which]} accuracy {accuracy:.2%} on {images} images; the run is in {run.directory}")
+    else:
+        click.echo(f"trained for {run.metrics['epochs']} epochs; the run is in {run.directory}")

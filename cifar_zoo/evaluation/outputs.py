@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 # Layers that only pass on what the activation before them gave, perhaps in another shape.
@@ -12,16 +14,16 @@ _TRANSPARENT = (
     keras.layers.Identity,
     keras.layers.Reshape,
 )
-_PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid, keras.activations.hard_sigmoid)
+# Of layers the names of their activations, of operations such as `keras.ops.softmax` the names of their classes.
+_PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "Softmax", "Sigmoid", "HardSigmoid"}
 
 
 def gives_logits(model: keras.Model) -> bool:
-    """Whether a functional or Sequential model gives logits: its last activation is no softmax and no sigmoid.
+    """Whether a functional or Sequential model gives logits: its last activation is neither softmax nor sigmoid.
 
-    The values that it gives say nothing: those of a model without an activation may add up to one, too.
+    The outputs of a model are not looked at: without an activation they may add up to one as well.
     """
-    last = _last_layer(model)
-    return not isinstance(last, keras.layers.Softmax) and getattr(last, "activation", None) not in _PROBABILITIES
+    return _activation(_last_operation(model)) not in _PROBABILITIES
 
 
 def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
@@ -30,16 +32,23 @@ def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
     Where the model ends in a softmax layer, the part is what comes before it, since a loss is exact only on logits.
     """
     last = model.layers[-1]
-    softmax = isinstance(last, keras.layers.Activation) and last.activation is keras.activations.softmax
-    if isinstance(last, keras.layers.Softmax) or softmax:
+    if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)) and _activation(last).lower() == "softmax":
         return keras.Model(model.inputs[0], last.input), True
     return model, gives_logits(model)
 
 
-def _last_layer(model: keras.Model) -> keras.layers.Layer | None:
-    """The layer that the outputs of a model come from, inside of nested models too."""
-    for layer in reversed(model.layers):
-        linear = isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.linear
-        if not isinstance(layer, _TRANSPARENT) and not linear:
-            return _last_layer(layer) if isinstance(layer, keras.Model) else layer
+def _last_operation(model: keras.Model) -> Any:
+    """The layer or operation that the outputs of a model come from, inside of nested models too."""
+    for last in reversed(getattr(model, "operations", model.layers)):
+        if isinstance(last, keras.Model):
+            return _last_operation(last)
+        if not isinstance(last, _TRANSPARENT) and _activation(last) != "linear":
+            return last
     return None
+
+
+def _activation(operation: Any) -> str:
+    """The name of the activation of a layer, or else the name of its class or that of the operation."""
+    activation = getattr(operation, "activation", None)
+    named = type(operation) if activation is None or isinstance(operation, keras.layers.Softmax) else activation
+    return getattr(named, "__name__", type(named).__name__)

@@ -24,8 +24,20 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
     weighted = [i for i, layer in enumerate(layers) if layer.weights]
     between = layers[weighted[0] : weighted[-1]] if weighted else []
     inner = [layer for layer in between if not layer.name.startswith("classifier")]
-    with _changed(inner, "dtype_policy", precision):
-        yield
+    _forget_compiled(model)
+    try:
+        with changed([(layer, precision) for layer in inner], "dtype_policy"):
+            yield
+    finally:
+        _forget_compiled(model)
+
+
+def _forget_compiled(model: keras.Model) -> None:
+    """Let a network, and those within it, be compiled anew: what is compiled keeps the precision of its time."""
+    model.train_function = model.test_function = model.predict_function = None
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _forget_compiled(layer)
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -39,20 +51,20 @@ def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
 @contextmanager
 def dropping(model: keras.Model, rate: float | None) -> Iterator[None]:
     """Give all dropout layers of a network another rate for a while; None leaves them as they are."""
-    with _changed([] if rate is None else dropout_layers(model), "rate", rate):
+    with changed([] if rate is None else [(layer, rate) for layer in dropout_layers(model)], "rate"):
         yield
 
 
 @contextmanager
-def _changed(layers: Sequence[keras.layers.Layer], attribute: str, value: Any) -> Iterator[None]:
-    """Give an attribute of layers another value for a while."""
-    before = [getattr(layer, attribute) for layer in layers]
-    for layer in layers:
+def changed(values: Sequence[tuple[keras.layers.Layer, Any]], attribute: str) -> Iterator[None]:
+    """Give an attribute of layers other values for a while."""
+    before = [getattr(layer, attribute) for layer, _ in values]
+    for layer, value in values:
         setattr(layer, attribute, value)
     try:
         yield
     finally:
-        for layer, own in zip(layers, before, strict=True):
+        for (layer, _), own in zip(values, before, strict=True):
             setattr(layer, attribute, own)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from cifar_zoo.training.trainer import Trainer
+from cifar_zoo.training.trainer import Tensor, Trainer
 
 
 class SharpnessAwareTrainer(Trainer):
-    """A Trainer that steps by the gradient at the steepest point nearby: SAM (Foret et al. 2021, arXiv:2010.01412).
+    """A Trainer that minimizes the largest loss near the weights: SAM (Foret et al. 2021, arXiv:2010.01412).
 
-    Each step takes two passes over the same augmented images with the same dropout. Loss, accuracy and batch-norm
-    statistics are those of the first one.
+    The gradient of a step is that at the nearby point where the loss is largest. Each step takes two passes over the
+    same augmented images with the same dropout. Loss, accuracy and batch-norm statistics are those of the first one.
 
     Args:
         *arguments, **options: those of `Trainer`.
@@ -30,13 +30,13 @@ class SharpnessAwareTrainer(Trainer):
         self.rho = rho
         self.adaptive = adaptive
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments: Any) -> Any:
         return getattr(self, f"_{keras.backend.backend()}_step")(*arguments)
 
-    def _tensorflow_step(self, data):
+    def _tensorflow_step(self, data: Any) -> dict[str, Tensor]:
         import tensorflow as tf
 
-        def gradients(x, y):
+        def gradients(x: Tensor, y: Tensor) -> Any:
             with tf.GradientTape() as tape:
                 y_pred = self(x, training=True)
                 loss = self.compute_loss(x, y, y_pred)
@@ -45,10 +45,10 @@ class SharpnessAwareTrainer(Trainer):
 
         return self._step(data, gradients)
 
-    def _torch_step(self, data):
+    def _torch_step(self, data: Any) -> dict[str, Tensor]:
         import torch
 
-        def gradients(x, y):
+        def gradients(x: Tensor, y: Tensor) -> Any:
             with torch.enable_grad():
                 y_pred = self(x, training=True)
                 loss = self.compute_loss(x, y, y_pred)
@@ -59,7 +59,7 @@ class SharpnessAwareTrainer(Trainer):
             # Dropout without a seed draws from PyTorch's own generators: they are to give the same again.
             return self._step(data, gradients, first=torch.random.fork_rng())
 
-    def _step(self, data: Any, gradients: Callable, first: AbstractContextManager | None = None):
+    def _step(self, data: Any, gradients: Callable, first: AbstractContextManager | None = None) -> dict[str, Tensor]:
         """A step on backends whose variables hold their values."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         weights, others = self.trainable_variables, self.non_trainable_variables
@@ -75,13 +75,13 @@ class SharpnessAwareTrainer(Trainer):
         self.optimizer.apply(slope, weights)
         return self._measure(x, y, y_pred, loss)
 
-    def _jax_step(self, state, data):
+    def _jax_step(self, state: Any, data: Any) -> Any:
         import jax
 
         weights, others, optimizer, metrics = state
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
 
-        def loss_at(weights):
+        def loss_at(weights: list[Tensor]) -> Any:
             y_pred, after = self.stateless_call(weights, others, x, training=True)
             return self.compute_loss(x, y, y_pred), (y_pred, after)
 
@@ -94,14 +94,14 @@ class SharpnessAwareTrainer(Trainer):
         metrics = [scope.get_current_value(variable) for variable in self.metrics_variables]
         return logs, (weights, after, optimizer, metrics)
 
-    def _measure(self, x, y, y_pred, loss):
+    def _measure(self, x: Tensor, y: Tensor, y_pred: Any, loss: Tensor) -> dict[str, Tensor]:
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(loss)
         return self.compute_metrics(x, y, y_pred)
 
 
-def climb(weights: list, gradients: list, rho: float, adaptive: bool) -> list:
+def climb(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool) -> list[Tensor]:
     """The point at the distance rho from the weights where the loss is largest, to first order."""
     # ASAM measures the distance in units of the weights; biases and batch norm count as they are.
     units = [ops.abs(weight) + 0.01 if adaptive and len(weight.shape) > 1 else 1.0 for weight in weights]
@@ -112,10 +112,10 @@ def climb(weights: list, gradients: list, rho: float, adaptive: bool) -> list:
     ]
 
 
-def _values(variables: list[keras.Variable]) -> list:
+def _values(variables: list[keras.Variable]) -> list[Tensor]:
     return [ops.copy(variable) for variable in variables]
 
 
-def _assign(variables: list[keras.Variable], values: list) -> None:
+def _assign(variables: list[keras.Variable], values: list[Tensor]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,17 +12,18 @@ from keras import ops
 
 from cifar_zoo.evaluation.outputs import logits_model
 from cifar_zoo.layers.mixup import mix_targets
-from cifar_zoo.training.network import whitening_layers
+from cifar_zoo.training.network import changed, flat_layers
+
+Tensor = Any  # of the backend, or a NumPy array
 
 
 class Trainer(keras.Model):
     """A network with augmentation and loss; all of it runs inside Keras' compiled step, on the device.
 
     Args:
-        network: from pixels to the scores or probabilities of the classes.
+        network: from pixels to the logits or probabilities of the classes.
         augmentation: layers from the images of the data set to those of the network.
         label_smoothing: share of the target that is spread over all classes in training.
-        images: some of the data set, to find out what the network gives.
         mixing: None, or a layer such as `Mixup` between the augmentation and the network.
 
     Call arguments:
@@ -33,15 +34,11 @@ class Trainer(keras.Model):
         and the share (batch,) of each image in what the network saw in its place.
     """
 
-    steps_per_execution: int
-    train_function: Callable | None
-
     def __init__(
         self,
         network: keras.Model,
         augmentation: list[keras.layers.Layer],
         label_smoothing: float,
-        images: np.ndarray,
         mixing: keras.layers.Layer | None = None,
     ) -> None:
         super().__init__(name="trainer", dtype="float32")
@@ -50,10 +47,14 @@ class Trainer(keras.Model):
         self.label_smoothing = label_smoothing
         self.mixing = mixing
         self.scores, self.from_logits = logits_model(network)
-        # Not left to `compile`, which would make its variables only in the first step: a checkpoint holds them.
-        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        policies = [(layer, layer.dtype_policy) for layer in flat_layers(network)]
+        self._own_precision = lambda: changed(policies, "dtype_policy")  # Keras would track a list of layers
 
-    def call(self, images, training=False):
+    def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
+        """Prepare the training; its loss and its metric are given."""
+        super().compile(optimizer, metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")], **options)
+
+    def call(self, images: Tensor, training: bool = False) -> Any:
         images = self._augment(images, training)
         if self.mixing is None:
             return self.scores(images, training=training)
@@ -61,33 +62,19 @@ class Trainer(keras.Model):
         scores = self.scores(images, training=training)
         return (scores, share) if training else scores
 
-    def change_step(self, together: int, hold_whitening: bool) -> None:
-        """Compile the training step anew, if it has to be another.
+    def build_metrics(self, images: Tensor, labels: Tensor) -> None:
+        """Make the variables of the metrics, which Keras would make only in the first step: a checkpoint holds them."""
+        self.compute_metrics(images, labels, self(images))
+        self.reset_metrics()
 
-        Args:
-            together: number of steps in one call.
-            hold_whitening: whether the biases of whitening layers get no gradient.
-        """
-        whitening = [layer for layer in whitening_layers(self.network) if layer.held != hold_whitening]
-        for layer in whitening:
-            layer.held = hold_whitening
-        if whitening or together != self.steps_per_execution:
-            self.steps_per_execution = together
-            self.make_train_function(force=True)
-
-    def make_train_function(self, force=False):
-        """Compile the step; with JAX several steps in one call are a scan, which Keras would call one by one."""
-        new = self.train_function is None or force
-        super().make_train_function(force)
-        if new and self.steps_per_execution > 1 and keras.backend.backend() == "jax":
-            self.train_function = _scan(self.train_step, self.steps_per_execution)
-
-    def _augment(self, images, training):
+    def _augment(self, images: Tensor, training: bool) -> Tensor:
         for layer in self.augmentation:
             images = layer(images, training=training)
         return images
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
         scores, share = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
         classes = scores.shape[-1]
         target = ops.one_hot(ops.cast(y, "int32"), classes)
@@ -97,38 +84,64 @@ class Trainer(keras.Model):
             target = mix_targets(target, share)
         return ops.mean(ops.categorical_crossentropy(target, scores, from_logits=self.from_logits))
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Any, sample_weight: Any = None) -> dict[str, Tensor]:
         # With mixing the accuracy is that by each image's own label.
-        self.accuracy.update_state(y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
-        return self.get_metrics_result()
+        return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
+
+    # What callbacks save and load is the network: the trainer around it is of no use to anybody.
+
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Save the network, with the precision that it has outside of the training."""
+        with self._own_precision():
+            self.network.save(filepath, overwrite=overwrite, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Save the weights of the network."""
+        self.network.save_weights(filepath, overwrite=overwrite, **options)
+
+    def load_weights(self, filepath: Any, **options: Any) -> None:
+        """Load the weights of the network."""
+        self.network.load_weights(filepath, **options)
 
 
-def _scan(step: Callable, count: int) -> Callable:
-    """A function (state, iterator) -> (logs, state) for so many steps in one compiled call of JAX."""
-    import jax
+class BatchStatistics(keras.Model):
+    """A trainer in training mode that averages its batch-norm statistics over the batches that it is called with.
 
-    def one(state, batch):
-        logs, state = step(state, batch)
-        return state, logs
+    The average is cumulative, with the same weight for every batch, whatever the momentum of the layers is, as that of
+    `torch.optim.swa_utils.update_bn`.
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def several(state, batches):
-        state, logs = jax.lax.scan(one, state, batches)
-        return keras.tree.map_structure(lambda values: values[-1], logs), state
+    Args:
+        trainer: whose network has its statistics estimated, on images as in training.
+    """
 
-    def execute(state, iterator):
-        batches = list(itertools.islice(iterator, count))
-        return several(state, keras.tree.map_structure(lambda *parts: np.stack(parts), *batches))
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(name="batch_statistics", dtype="float32")
+        self.trainer = trainer
+        shapes = [variable.shape for variable in self._moving()]
+        self._averages = [self.add_weight(shape=shape, initializer="zeros", trainable=False) for shape in shapes]
+        self._count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.built = True
 
-    return execute
+    def _norms(self) -> list[keras.layers.Layer]:
+        layers = {id(layer): layer for layer in flat_layers(self.trainer.network) if hasattr(layer, "moving_mean")}
+        return [layer for layer in layers.values() if layer.trainable]
 
+    def _moving(self) -> list[keras.Variable]:
+        return [variable for layer in self._norms() for variable in (layer.moving_mean, layer.moving_variance)]
 
-class TrainingMode(keras.Model):
-    """A network that behaves as in training when it predicts: its batch-norm statistics move."""
+    def call(self, images: Tensor) -> Tensor:
+        self.trainer(images, training=True)
+        self._count.assign(self._count + 1.0)
+        for average, moving in zip(self._averages, self._moving(), strict=True):
+            average.assign(average + (moving - average) / self._count)
+        return ops.zeros((ops.shape(images)[0],))
 
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__(name="training_mode", dtype="float32")
-        self.network = network
-
-    def call(self, images):
-        return self.network(images, training=True)
+    def estimate(self, batches: Iterator[np.ndarray], count: int) -> None:
+        """Give the layers the average of their statistics over so many batches of images."""
+        if not self._averages:
+            return
+        with changed([(layer, 0.0) for layer in self._norms()], "momentum"):  # they then hold those of the last batch
+            self.compile()
+            self.predict(((batch,) for batch in itertools.islice(batches, count)), steps=count, verbose=0)
+        for average, moving in zip(self._averages, self._moving(), strict=True):
+            moving.assign(ops.copy(average))

@@ -22,6 +22,11 @@ def nested(inner):
     return keras.Model(inputs, inner(inputs))
 
 
+def with_operation(operation):
+    inputs = keras.Input((1, 1, 3))
+    return keras.Model(inputs, operation(keras.layers.Flatten()(inputs)))
+
+
 L = keras.layers
 MODELS = {
     "linear dense": (lambda: ending(L.Dense(3)), True),
@@ -33,6 +38,8 @@ MODELS = {
     "softmax activation": (lambda: ending(L.Activation("softmax")), False),
     "softmax layer": (lambda: ending(L.Softmax()), False),
     "sigmoid": (lambda: ending(L.Dense(3, activation="sigmoid")), False),
+    "softmax operation": (lambda: with_operation(keras.ops.softmax), False),
+    "relu operation": (lambda: with_operation(keras.ops.relu), True),
     "softmax, then shapes": (lambda: ending(L.Softmax(), L.Reshape((3, 1)), L.Flatten(), L.Identity()), False),
     "nested logits": (lambda: nested(ending(L.Dense(3))), True),
     "nested softmax": (lambda: nested(ending(L.Softmax())), False),

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10, layers
-from cifar_zoo.training import run as run_module
+from cifar_zoo.training import clock as clock_module
 from cifar_zoo.training.checkpoint import load_checkpoint, save_checkpoint
-from cifar_zoo.training.run import Clock, RunDirectory
+from cifar_zoo.training.clock import Clock
+from cifar_zoo.training.run import RunDirectory
 
 EPOCHS = 4
 STEPS = 30  # of 20 images, an epoch
@@ -28,11 +29,11 @@ DRIVER = """
 import json, math, os, signal, sys
 import keras
 from cifar_zoo import fit_cifar10
-from cifar_zoo.training import run
+from cifar_zoo.training import clock
 
 data, directory, epochs, save_at, moment, number = sys.argv[1:]
 save_at, number = json.loads(save_at), int(number)
-run.LOOK_SECONDS = 0.0  # before every step
+clock.SYNC_SECONDS = 0.0  # before every step
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 
 
@@ -51,7 +52,7 @@ class Driver(keras.callbacks.Callback):
             os.kill(os.getpid(), getattr(signal, moment))
 
     def plan(self, step):
-        run.CHECKPOINT_SECONDS = -1.0 if step in save_at else math.inf
+        clock.CHECKPOINT_SECONDS = -1.0 if step in save_at else math.inf
 
     def on_epoch_end(self, epoch, logs=None):
         if moment == "epoch" and epoch == number:
@@ -156,15 +157,15 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, 
     assert drive(small_npz, directory, [3, 7], "SIGKILL", 12) == signal.SIGKILL
     _, state, step = checkpoint(directory / "checkpoint.npz")
     assert step == 7 and len(state["partial_metrics"]) > 0 and state["history"] == []
-    assert checkpoint(directory / "checkpoint-before.npz")[2] == 3
+    assert checkpoint(directory / "checkpoint-previous.npz")[2] == 3
 
     assert drive(small_npz, directory, [], "epoch", 1) == signal.SIGKILL
     assert checkpoint(directory / "checkpoint.npz")[2] in (STEPS, 2 * STEPS)  # the second one if it was worth it
 
     assert drive(small_npz, directory, [65, 70], "move", 69) == signal.SIGKILL
-    assert {".checkpoint.npz.partial", "checkpoint-before.npz"} <= files(directory).keys()
+    assert {".checkpoint.npz.partial", "checkpoint-previous.npz"} <= files(directory).keys()
     assert not (directory / "checkpoint.npz").exists()
-    assert checkpoint(directory / "checkpoint-before.npz")[2] == 65
+    assert checkpoint(directory / "checkpoint-previous.npz")[2] == 65
 
     finish(start(small_npz, directory))
     assert_same(directory, unbroken)
@@ -226,7 +227,7 @@ class SlowSteps(keras.callbacks.Callback):
         self.now = 0.0
         clock = types.SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr("cifar_zoo.training.fit.time", clock)
-        monkeypatch.setattr(run_module, "time", clock)
+        monkeypatch.setattr(clock_module, "time", clock)
 
     def on_train_batch_begin(self, batch, logs=None):
         self.now += 1.0
@@ -253,10 +254,10 @@ class SlowSteps(keras.callbacks.Callback):
 def test_a_run_stopped_for_time_within_an_epoch_ends_as_one_that_was_not(small_npz, tmp_path, monkeypatch, change):
     """Sessions of 40 steps, of 55 an epoch and a second each, with a checkpoint before every step."""
     recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.02, padding=2, cutout=8, label_smoothing=0.1, **change)
-    options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50}
+    options = {"data": small_npz, "seed": 5, "verbose": 0, "holdout": 50, "evaluate_test": True}
     whole = fit_cifar10(small_network(), recipe, run_dir=tmp_path / "whole", **options)
     clock = SlowSteps(monkeypatch)
-    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(clock_module, "CHECKPOINT_SECONDS", -1.0)
     partial = []
     run = None
     while run is None or not run.finished:
@@ -327,12 +328,12 @@ def broken_off(small_npz, tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken_off")
     options = {"data": small_npz, "verbose": 0}
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(BreakOff):
-        monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", -1.0)
-        monkeypatch.setattr(run_module, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(clock_module, "CHECKPOINT_SECONDS", -1.0)
+        monkeypatch.setattr(clock_module, "SYNC_SECONDS", 0.0)
         fit_cifar10(small_network(), SMALL, run_dir=folder / "part", callbacks=[BreaksOff(9)], **options)
     fit_cifar10(small_network(), SMALL, run_dir=folder / "whole", **options)
     assert checkpoint(folder / "part" / "checkpoint.npz")[2] == 9
-    assert checkpoint(folder / "part" / "checkpoint-before.npz")[2] == 8
+    assert checkpoint(folder / "part" / "checkpoint-previous.npz")[2] == 8
     return folder
 
 
@@ -358,7 +359,7 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(broken_off, smal
     newest.write_bytes(DAMAGES[damage](newest.read_bytes()))
     fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
     (record,) = [record.message for record in caplog.records if record.name.startswith("cifar_zoo")]
-    assert f"{newest} cannot be read as a checkpoint" in record and "goes on from checkpoint-before.npz" in record
+    assert f"{newest} cannot be read as a checkpoint" in record and "goes on from checkpoint-previous.npz" in record
     assert_same(directory, broken_off / "whole")
 
 
@@ -366,12 +367,12 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(broken_off, s
     """The first checkpoint after going on with the one before is broken off half way: there is one to go on with."""
     directory = tmp_path / "run"
     shutil.copytree(broken_off / "part", directory)
-    whole = (directory / "checkpoint-before.npz").read_bytes()
+    whole = (directory / "checkpoint-previous.npz").read_bytes()
     (directory / "checkpoint.npz").write_bytes(b"")
     with pytest.raises(BreakOff):
         fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0, callbacks=[BreaksOff(0)])
     assert whole in files(directory).values()
-    (directory / "checkpoint.npz").rename(directory / "checkpoint-before.npz")  # as far as the move may have come
+    (directory / "checkpoint.npz").rename(directory / "checkpoint-previous.npz")  # as far as the move may have come
     fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
     assert_same(directory, broken_off / "whole")
 
@@ -379,12 +380,12 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(broken_off, s
 def test_two_damaged_checkpoints_are_refused_and_left_alone(broken_off, small_npz, tmp_path):
     directory = tmp_path / "run"
     shutil.copytree(broken_off / "part", directory)
-    for name in ("checkpoint.npz", "checkpoint-before.npz"):
+    for name in ("checkpoint.npz", "checkpoint-previous.npz"):
         (directory / name).write_bytes((directory / name).read_bytes()[:5000])
     before = files(directory)
     with pytest.raises(CifarZooError) as caught:
         fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
-    for name in ("checkpoint.npz", "checkpoint-before.npz"):
+    for name in ("checkpoint.npz", "checkpoint-previous.npz"):
         assert f"{directory / name} cannot be read as a checkpoint" in str(caught.value)
     assert "choose another run directory" in str(caught.value)
     assert files(directory) == before
@@ -394,11 +395,11 @@ def test_the_command_says_in_one_line_what_it_does_about_a_damaged_checkpoint(un
     directory = tmp_path / "run"
     directory.mkdir()
     (directory / "config.json").write_bytes((unbroken / "config.json").read_bytes())
-    (directory / "checkpoint-before.npz").write_bytes((unbroken / "checkpoint.npz").read_bytes())
+    (directory / "checkpoint-previous.npz").write_bytes((unbroken / "checkpoint.npz").read_bytes())
     (directory / "checkpoint.npz").write_bytes((unbroken / "checkpoint.npz").read_bytes()[:5000])
     output = finish(start(small_npz, directory))
     (line,) = [line for line in output.splitlines() if "checkpoint" in line]
-    assert line.startswith(str(directory / "checkpoint.npz")) and "goes on from checkpoint-before.npz" in line
+    assert line.startswith(str(directory / "checkpoint.npz")) and "goes on from checkpoint-previous.npz" in line
     assert len(output.splitlines()) == 2  # the other one has the accuracy
     assert_same(directory, unbroken)
 
@@ -503,23 +504,23 @@ class MakesRoom(keras.callbacks.Callback):
 
 @pytest.mark.full
 def test_writing_is_tried_again(small_npz, broken_off, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(run_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(clock_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(clock_module, "SYNC_SECONDS", 0.0)
     directory = tmp_path / "run"
     callbacks = [MakesRoom(directory / ".checkpoint.npz.partial", 6), BreaksOff(8)]
     with pytest.raises(BreakOff):
         fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0, callbacks=callbacks)
     (record,) = [record.message for record in caplog.records if record.name.startswith("cifar_zoo")]
     assert "checkpoint.npz" in record and "the training goes on" in record
-    assert checkpoint(directory / "checkpoint-before.npz")[2] == 7  # the first one for which there was room
+    assert checkpoint(directory / "checkpoint-previous.npz")[2] == 7  # the first one for which there was room
     fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
     assert_same(directory, broken_off / "whole")
 
 
 def test_a_loss_that_is_not_finite_is_not_kept(small_npz, tmp_path, monkeypatch):
     """It is found before a checkpoint is written, in the middle of the epoch."""
-    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(run_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(clock_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(clock_module, "SYNC_SECONDS", 0.0)
     recipe = SMALL.with_(learning_rate=1e20, warmup_epochs=0.0)
     ended = []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ended.append(epoch))
@@ -532,7 +533,7 @@ def test_a_loss_that_is_not_finite_is_not_kept(small_npz, tmp_path, monkeypatch)
 
 def test_a_run_that_stops_for_time_says_that_it_could_not_be_kept(small_npz, tmp_path, monkeypatch):
     callbacks = [MakesRoom(tmp_path / "run" / ".checkpoint.npz.partial", 999), SlowSteps(monkeypatch)]
-    with pytest.raises(CifarZooError, match=r"checkpoint\.npz'; the same command goes on from the checkpoint before"):
+    with pytest.raises(CifarZooError, match=r"checkpoint\.npz'; the same command goes on from the previous checkpoint"):
         fit_cifar10(
             small_network(), SMALL, run_dir=tmp_path / "run", data=small_npz, verbose=0, callbacks=callbacks,
             max_minutes=0.1,
@@ -559,13 +560,13 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
 
 
 class Simulation:
-    """A training by a made-up clock: what it costs to look at the time, and when it writes checkpoints."""
+    """A training by a made-up clock: what it costs to wait for the device, and when it writes checkpoints."""
 
     def __init__(self, monkeypatch, step_seconds, steps, epochs, checkpoint_seconds, deadline=np.inf):
         self.now = 0.0
-        monkeypatch.setattr(run_module, "time", types.SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(clock_module, "time", types.SimpleNamespace(monotonic=lambda: self.now))
         clock = Clock(deadline)
-        self.looks, self.epoch_checkpoints, self.checkpoints = 0, 0, [0.0]
+        self.syncs, self.epoch_checkpoints, self.checkpoints = 0, 0, [0.0]
 
         def save():
             self.checkpoints.append(self.now)
@@ -575,16 +576,16 @@ class Simulation:
         for step in range(epochs * steps):
             if step % steps == 0:
                 clock.start(step)
-            if clock.wants_look(step):
-                self.looks += 1
-                clock.look(step)
+            if clock.sync_is_due(step):
+                self.syncs += 1
+                clock.synced(step)
                 if clock.time_is_up:
                     return
                 if clock.checkpoint_is_due():
                     save()
             self.now += step_seconds
             if (step + 1) % steps == 0:
-                clock.look(step + 1)
+                clock.synced(step + 1)
                 if clock.checkpoint_is_due(epoch_ends=True):
                     self.epoch_checkpoints += 1
                     save()
@@ -602,7 +603,7 @@ def test_checkpoints_are_seldom_two_minutes_apart_and_cost_little(
     assert np.diff([*training.checkpoints, training.now]).max() <= 120
     spent = checkpoint_seconds * len(training.checkpoints)
     assert spent <= 0.021 * training.now + 2 * checkpoint_seconds
-    assert training.looks <= training.now / 1.5 + 20
+    assert training.syncs <= training.now / 1.5 + 20
 
 
 def test_a_tiny_network_has_a_checkpoint_at_the_end_of_every_epoch(monkeypatch):

@@ -42,7 +42,7 @@ def test_a_step_is_that_of_the_definition(adaptive):
     climbed = [w + 0.5 * unit * gradient / norm for w, unit, gradient in zip(start, units, scaled, strict=True)]
     expected = [w - 0.1 * gradient for w, gradient in zip(start, slope(*climbed), strict=True)]
 
-    trainer = SharpnessAwareTrainer(network, [], 0.0, X, rho=0.5, adaptive=adaptive)
+    trainer = SharpnessAwareTrainer(network, [], 0.0, rho=0.5, adaptive=adaptive)
     trainer.compile(SGD(0.1, momentum=0.0, nesterov=False))
     history = trainer.fit(X, Y, batch_size=16, epochs=1, verbose=0).history
     for found, value in zip(network.get_weights(), expected, strict=True):
@@ -74,7 +74,7 @@ def steps(kind, dropout_seed, **options):
     """Variables of a trainer with much that is random, after each of three steps."""
     network = random_network(dropout_seed)
     augmentation = [layers.AlternatingFlip(2, seed=3), layers.RandomCrop(4, 4, 1, seed=4)]
-    trainer = kind(network, augmentation, 0.1, X, layers.Mixup(1.0, seed=5), **options)
+    trainer = kind(network, augmentation, 0.1, layers.Mixup(1.0, seed=5), **options)
     trainer.compile(SGD(0.1))
     trainer(X[:1])
     keras.utils.set_random_seed(2)

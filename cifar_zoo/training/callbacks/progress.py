@@ -28,7 +28,9 @@ class ProgressDisplay(keras.callbacks.Callback):
     def __init__(self, epochs: int, steps: int, batch_size: int, rate: Any, verbose: str | int = "auto") -> None:
         super().__init__()
         self.epochs, self.steps, self.batch_size, self.rate = epochs, steps, batch_size, rate
-        self.verbose = verbose if verbose != "auto" else (1 if sys.stdout.isatty() else 2)
+        if verbose == "auto":
+            verbose = 1 if sys.stdout is not None and sys.stdout.isatty() else 2
+        self.verbose = verbose if sys.stdout is not None else 0  # there is none in a windowed application
         self._bar: Progress | None = None
         self._first_step = -1
 

@@ -1,0 +1,86 @@
+"""Checkpoints of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from cifar_zoo.errors import CifarZooError
+from cifar_zoo.training.callbacks.session import Session
+from cifar_zoo.training.checkpoint import RunState, load_checkpoint, save_checkpoint
+
+
+class Checkpointing(keras.callbacks.Callback):
+    """Writes a checkpoint at least every two minutes, at the ends of epochs where it costs little, and at the end.
+
+    Args:
+        session: of the run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._saved_step = -1
+        self._partial_metrics: list[Any] | None = None
+
+    def restore(self, trainer: keras.Model) -> None:
+        """Put a trainer and the session where the newest checkpoint left off, if there is one."""
+        variables = _all_variables(trainer)
+        place = next(i for i, variable in enumerate(variables) if variable is trainer.optimizer.iterations)
+        shapes = [tuple(variable.shape) for variable in trainer.metrics_variables]
+
+        def check(state: RunState, values: list[np.ndarray]) -> None:
+            state.check(self.session.run.identity, self.session.steps, int(values[place]), shapes)
+
+        if state := load_checkpoint(self.session.run.checkpoint, variables, check):
+            self.session.history, self.session.earlier_seconds = state["history"], state["seconds"]
+            self._partial_metrics = state["partial_metrics"]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._partial_metrics:  # of the part of this epoch before the break; Keras has just reset them
+            for variable, value in zip(self.model.metrics_variables, self._partial_metrics, strict=True):
+                variable.assign(value)
+            self._partial_metrics = None
+
+    def on_device_sync(self, step: int) -> None:
+        if self.session.clock.checkpoint_is_due() and not self.session.out_of_time:
+            self.save(step)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        step = int(self.model.optimizer.iterations)
+        broken_off = step % self.session.steps  # a later callback may reset the metrics of the epoch so far
+        if broken_off or (self.session.clock.checkpoint_is_due(epoch_ends=True) and not self.session.out_of_time):
+            self.save(step)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.save(int(self.model.optimizer.iterations))
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint, unless there is one of this step.
+
+        A full disk ends no training, unless this is where it stops for time.
+        """
+        if step == self._saved_step:
+            return
+        session, partial = self.session, None
+        if step % session.steps:  # within an epoch
+            partial = [ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
+        state = RunState(
+            history=session.history, seconds=session.seconds, partial_metrics=partial, run=session.run.identity
+        )
+        try:
+            with session.clock.writing_checkpoint():
+                save_checkpoint(session.run.checkpoint, _all_variables(self.model), state.model_dump())
+            self._saved_step = step
+        except OSError as error:
+            if session.out_of_time:
+                raise CifarZooError(f"{error}; the same command goes on from the previous checkpoint") from error
+            session.run.warn(error)
+
+
+def _all_variables(trainer: keras.Model) -> list[keras.Variable]:
+    """All that the rest of a training depends on: weights, statistics, random generators, and the optimizer's."""
+    return [*trainer.variables, *trainer.optimizer.variables]

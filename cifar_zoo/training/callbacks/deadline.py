@@ -1,0 +1,28 @@
+"""The end of a session's time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from cifar_zoo.training.callbacks.session import Session
+
+
+class Deadline(keras.callbacks.Callback):
+    """Stops the training when the time of the session's clock is up, within an epoch too.
+
+    Args:
+        session: of the run; its `out_of_time` says afterwards whether this is why the training ended.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def on_device_sync(self, step: int) -> None:
+        if self.session.clock.time_is_up:
+            self.session.out_of_time = self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.on_device_sync(int(self.model.optimizer.iterations))

@@ -1,0 +1,57 @@
+"""The history of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from cifar_zoo.data.cifar10 import Split
+from cifar_zoo.training.callbacks.session import Session
+
+
+class HistoryLogger(keras.callbacks.Callback):
+    """Measures the held-out images after every epoch, and keeps the session's history and history.csv.
+
+    What is measured goes into the logs, where later callbacks find it as `val_loss` and `val_accuracy`.
+
+    Args:
+        session: of the run.
+        held_out: images and labels to be measured, or None.
+    """
+
+    def __init__(self, session: Session, held_out: Split | None) -> None:
+        super().__init__()
+        self.session, self.held_out = session, held_out
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._first_step = int(self.model.optimizer.iterations)
+        # Checkpoints say nothing about the network's speed: their time does not count.
+        self._began = self.session.clock.seconds - self.session.clock.spent_on_checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        session, logs, step = self.session, {} if logs is None else logs, int(self.model.optimizer.iterations)
+        if step % session.steps:  # broken off within the epoch
+            return
+        seconds = session.clock.seconds - session.clock.spent_on_checkpoints - self._began
+        if self.held_out is not None:
+            measured = self.model.evaluate(*self.held_out, batch_size=500, verbose=0, return_dict=True)
+            logs.update({f"val_{name}": value for name, value in measured.items()})
+            session.clock.start(step)
+        session.history.append(
+            {
+                "epoch": epoch + 1,
+                **{name: float(value) for name, value in logs.items()},
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                "images_per_second": (step - self._first_step) * session.batch_size / max(seconds, 1e-9),
+                "seconds": session.seconds,
+            }
+        )
+        self.write()
+
+    def write(self) -> None:
+        """Write history.csv. A full disk ends no training: all of it is in the next checkpoint, too."""
+        try:
+            self.session.run.write_history(self.session.history)
+        except OSError as error:
+            self.session.run.warn(error)

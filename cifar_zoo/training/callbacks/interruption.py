@@ -1,0 +1,71 @@
+"""Signals that end a training."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import keras
+
+from cifar_zoo.training.clock import Clock
+
+
+class Interruption(keras.callbacks.Callback):
+    """Lets Ctrl-C and SIGTERM end the training after the step that is under way, with a checkpoint; twice, at once.
+
+    Ctrl-C raises KeyboardInterrupt, as ever. SIGTERM, which the schedulers of clusters send, raises SystemExit with
+    the code 143.
+
+    Args:
+        clock: of the session; a signal requests a device sync from it.
+        save: writes a checkpoint of a step.
+    """
+
+    def __init__(self, clock: Clock, save: Callable[[int], None]) -> None:
+        super().__init__()
+        self.clock, self.save = clock, save
+        self._training, self._signal = False, 0
+
+    @contextmanager
+    def heeding_signals(self) -> Iterator[None]:
+        """Handle the signals for a while, where nobody else does. Only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        ours = {number: default for number, default in defaults.items() if signal.getsignal(number) == default}
+        for number in ours:
+            signal.signal(number, self._note)
+        try:
+            yield
+        finally:
+            for number, default in ours.items():
+                signal.signal(number, default)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self._signal or not self._training:
+            _end(number)
+        self._signal = number
+        self.clock.request_sync()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._training = True
+
+    def on_device_sync(self, step: int) -> None:
+        if self._signal:
+            self.save(step)
+            _end(self._signal)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._training = False
+        if self._signal:
+            _end(self._signal)
+
+
+def _end(number: int) -> NoReturn:
+    if number == signal.SIGTERM:
+        raise SystemExit(128 + number)
+    raise KeyboardInterrupt

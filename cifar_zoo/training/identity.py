@@ -1,0 +1,106 @@
+"""What makes two trainings the same run, as hashes for config.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from cifar_zoo.data.cifar10 import Split
+from cifar_zoo.training.network import flat_layers
+
+
+def hash_split(split: Split | None) -> str | None:
+    """SHA-256 of images and labels; None for None."""
+    return None if split is None else hashlib.sha256(split[0].tobytes() + split[1].tobytes()).hexdigest()
+
+
+def hash_config(config: dict[str, Any]) -> str:
+    """SHA-256 of a configuration of plain values, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def hash_architecture(model: keras.Model) -> str:
+    """SHA-256 of the layers of a network, their options and how they are connected, whatever the layers are called."""
+    try:
+        config: Any = _without_names(model.get_config(), {})
+    except (NotImplementedError, TypeError, ValueError):  # a layer without a configuration
+        config = [type(layer).__qualname__ for layer in model.layers]
+    shapes = [[list(variable.shape), variable.dtype] for variable in model.weights]
+    text = json.dumps([config, shapes], sort_keys=True, default=lambda value: type(value).__qualname__)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_names(value: Any, numbers: dict[str, int]) -> Any:
+    """A configuration whose layers have numbers in the order of their appearance in place of their names.
+
+    Keras numbers the names of layers through a whole process, so that the same network built twice has others.
+    """
+    if isinstance(value, (list, tuple)):
+        return [_without_names(item, numbers) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "__keras_tensor__":
+        return {"tensor": _reference(value["config"]["keras_history"], numbers)}
+    config = value.get("config")
+    if isinstance(config, dict) and _is_of_layer(value):
+        value = {**value, "config": {**config, "name": _number(config.get("name"), numbers)}}
+        value["name"] = value["config"]["name"]
+    found = {}
+    for key, item in value.items():
+        if key in ("input_layers", "output_layers"):
+            found[key] = _references(item, numbers)
+        elif not key.endswith("_initializer") and key != "shared_object_id":  # initial weights have a hash of their own
+            found[key] = _without_names(item, numbers)
+    if "layers" in found:  # of a network, whose own name is not part of its architecture
+        found.pop("name", None)
+    return found
+
+
+def _is_of_layer(value: dict[str, Any]) -> bool:
+    """Whether a serialized object is a layer: its own `name` says nothing, that of a dtype policy does."""
+    keys = value["config"].keys()  # an input layer has a shape, and is not trainable
+    return "name" in keys and bool(
+        keys & {"trainable", "batch_shape"} or value.keys() & {"inbound_nodes", "build_config"}
+    )
+
+
+def _number(name: Any, numbers: dict[str, int]) -> int:
+    return numbers.setdefault(str(name), len(numbers))
+
+
+def _reference(history: Any, numbers: dict[str, int]) -> list[Any]:
+    """(layer, call, tensor) with the number of the layer."""
+    return [_number(history[0], numbers), *history[1:]]
+
+
+def _references(item: Any, numbers: dict[str, int]) -> Any:
+    if isinstance(item, dict):
+        return {key: _references(value, numbers) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        if item and isinstance(item[0], str):
+            return _reference(item, numbers)
+        return [_references(value, numbers) for value in item]
+    return item
+
+
+def hash_initial_weights(model: keras.Model) -> str | None:
+    """SHA-256 of the weights of those layers of a network that have been trained; None where there are none.
+
+    Random initial weights differ each time that a network is built, and a run must go on all the same. A layer counts
+    as trained where one of its vectors (biases, batch norm's statistics) is not constant, as the vectors of a new
+    layer are.
+    """
+    digest, trained = hashlib.sha256(), False
+    for number, layer in enumerate(flat_layers(model)):
+        values = [ops.convert_to_numpy(variable) for variable in layer.weights]
+        if any(value.ndim == 1 and value.size > 1 and np.ptp(value.astype("float64")) > 0 for value in values):
+            trained = True
+            digest.update(str(number).encode())
+            for value in values:
+                digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest() if trained else None
