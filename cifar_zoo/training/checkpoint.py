@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_whole
+from cifar_zoo.files import write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def save_checkpoint(path: Path, variables: list, state: dict[str, Any]) -> None:
             np.savez(file, **arrays)
 
     try:
-        write_whole(path, write, before=checkpoint_before(path))
+        write_atomically(path, write, before=checkpoint_before(path))
     except OSError as error:
         size = sum(array.nbytes for array in arrays.values())
         raise OSError(error.errno, f"{error.strerror}, and {size / 1e6:.1f} MB are needed", str(path)) from error
