@@ -1,53 +1,90 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import glob
 import json
 import os
-import tempfile
+import platform
+import secrets
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cifar_zoo.errors import CifarZooError
 
+_ABANDONED = 3600.0  # seconds without a change after which nobody is writing a temporary file any more
+
 
 def home_folder() -> Path:
-    """Where the package keeps what it can do without: `$CIFAR_ZOO_HOME`, by default ~/.cache/cifar_zoo."""
+    """The folder for downloads and caches: `$CIFAR_ZOO_HOME`, by default ~/.cache/cifar_zoo."""
     return Path(os.environ.get("CIFAR_ZOO_HOME") or "~/.cache/cifar_zoo").expanduser()
 
 
-def write_whole(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: a reader sees all of it or the old one.
+def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
+    """Write a temporary file in the folder of `path` and rename it, so that a reader sees the old file or the new one.
+
+    Each writer has a temporary file of its own, so any number of threads and processes may write the same file; the
+    last one wins. What a killed process left behind is removed by the next writer.
 
     Args:
-        path: the file.
-        write: is called with the temporary file's name.
-        before: where the old file goes; None to replace it.
+        path: the file to write.
+        write: function that is called with the path of the temporary file, which exists and is empty.
+        before: where the old file is moved to; None to replace it.
 
     Raises:
-        OSError: with the name of the file, if it cannot be written. The old one is then as it was.
+        OSError: if the file cannot be written; it names `path`. The old file is unchanged then.
     """
-    temporary = path.with_name(f".{path.name}.partial")  # one name, so that a killed process leaves no more than one
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if before is not None and path.exists():
-            path.replace(before)
-        temporary.replace(path)
+        temporary.open("xb").close()  # exclusively, which follows no link; with the permissions of any new file
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            if before is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    path.replace(before)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)  # HDF5 says much more than the reason
+        reason = os.strerror(error.errno) if error.errno else str(error)  # libraries add details to the reason
         raise OSError(error.errno, reason, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     _flush_names(path.parent)
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of `path` whose writers were killed."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError, ValueError):  # its writer has finished just now, or the file is not ours
+            node, process, _ = temporary.name.removeprefix(f".{path.name}.").removesuffix(".tmp").rsplit(".", 2)
+            unchanged = time.time() - temporary.lstat().st_mtime
+            if unchanged > _ABANDONED or (node == platform.node() and not _is_running(int(process))):
+                temporary.unlink()
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine is running, or may be."""
+    if os.name != "posix":  # elsewhere, signal 0 is not a mere question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
 def _flush_names(folder: Path) -> None:
-    """Bring what the files of a folder are called to the disk, where the system can do that."""
+    """Write the names of the files in a folder to the disk, on systems that can do so."""
     with contextlib.suppress(OSError):
         names = os.open(folder, os.O_RDONLY)
         try:
@@ -57,14 +94,14 @@ def _flush_names(folder: Path) -> None:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Raise OSError if a folder has no room for a file of so many bytes, for libraries that would crash there."""
+    """Raise OSError if the file system of a folder has less than `size` bytes left.
+
+    This finds a full disk before the work is done. It knows nothing of quotas and of what others write meanwhile, so
+    the writing itself may still fail.
+    """
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            noise = os.urandom(2**20)  # zeros would take no room where a file system compresses
-            for start in range(0, size, len(noise)):
-                file.write(noise[: size - start])
-            file.flush()
-            os.fsync(file.fileno())
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         reason = f"{os.strerror(error.errno or 0)}, and {size / 1e6:.1f} MB are needed"
         raise OSError(error.errno, reason, str(folder)) from error
@@ -90,4 +127,4 @@ def read_history(file: Path) -> list[dict[str, float]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
-    write_whole(path, lambda file: file.write_text(json.dumps(value, indent=2) + "\n"))
+    write_atomically(path, lambda file: file.write_text(json.dumps(value, indent=2) + "\n"))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cifar_zoo
 from cifar_zoo.evaluation.inspection import layer_table
-from cifar_zoo.files import write_whole
+from cifar_zoo.files import write_atomically
 from cifar_zoo.registry import ModelInfo
 from cifar_zoo.results import RunRecord, TableRow, read_records, table
 from cifar_zoo.training.recipes import find_recipe
@@ -300,6 +300,6 @@ def filled(page: str) -> str:
 if __name__ == "__main__":
     pages = {page: filled(page) for page in TABLES} | {"results/results.csv": results_csv()}
     for page, text in pages.items():
-        write_whole(ROOT / page, lambda file, text=text: file.write_text(text))
+        write_atomically(ROOT / page, lambda file, text=text: file.write_text(text))
     PLOTS.mkdir(exist_ok=True)
     plots()

@@ -1,8 +1,19 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from cifar_zoo.files import check_room, write_json, write_whole
+from cifar_zoo import files
+from cifar_zoo.files import check_room, write_atomically, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def names(folder):
@@ -12,9 +23,9 @@ def names(folder):
 def test_the_old_file_is_replaced_or_kept_under_another_name(tmp_path):
     path = tmp_path / "a.txt"
     for text in ("one", "two", "three"):
-        write_whole(path, lambda file, text=text: file.write_text(text), before=tmp_path / "a-before.txt")
+        write_atomically(path, lambda file, text=text: file.write_text(text), before=tmp_path / "a-before.txt")
     assert names(tmp_path) == {"a.txt": "three", "a-before.txt": "two"}
-    write_whole(path, lambda file: file.write_text("four"))
+    write_atomically(path, lambda file: file.write_text("four"))
     assert names(tmp_path) == {"a.txt": "four", "a-before.txt": "two"}
 
 
@@ -27,7 +38,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, e
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(type(error)) as caught:
-        write_whole(path, fail, before=tmp_path / "before.txt")
+        write_atomically(path, fail, before=tmp_path / "before.txt")
     assert names(tmp_path) == {"a.txt": "old"}
     if error.args[0] == 28:
         assert str(caught.value) == f"[Errno 28] No space left on device: '{path}'"
@@ -43,3 +54,109 @@ def test_errors_name_the_file(tmp_path):
 def test_looking_for_room_leaves_nothing(tmp_path):
     check_room(tmp_path, 2_500_000)
     assert names(tmp_path) == {}
+
+
+def test_looking_for_room_writes_nothing_and_finds_a_full_disk(tmp_path):
+    start = time.perf_counter()
+    check_room(tmp_path, shutil.disk_usage(tmp_path).free // 2)
+    assert time.perf_counter() - start < 0.1
+    with pytest.raises(OSError, match=r"No space left on device, and \d+\.0 MB are needed: ") as caught:
+        check_room(tmp_path, 10**18)
+    assert caught.value.errno == 28
+
+
+def test_the_permissions_are_those_of_any_new_file(tmp_path):
+    write_atomically(tmp_path / "ours", lambda file: file.write_text("?"))
+    (tmp_path / "plain").write_text("?")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from cifar_zoo.files import write_atomically
+for _ in range(60):
+    write_atomically(Path(sys.argv[1]), lambda file: file.write_text(sys.argv[2] * 20_000))
+"""
+
+
+def test_any_number_of_processes_write_one_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0" * 20_000)
+    command = [sys.executable, "-c", WRITER, str(path)]
+    writers = [subprocess.Popen([*command, digit], cwd=ROOT, stderr=subprocess.PIPE) for digit in "1234"]
+    while any(writer.poll() is None for writer in writers):
+        text = path.read_text()
+        assert len(text) == 20_000 and len(set(text)) == 1
+    assert [(writer.returncode, writer.communicate()[1]) for writer in writers] == [(0, b"")] * 4
+    assert names(tmp_path).keys() == {"a.txt"}
+
+
+def test_any_number_of_threads_write_one_file(tmp_path):
+    """The file before the newest is complete, too."""
+    path, before = tmp_path / "a.txt", tmp_path / "before.txt"
+    errors = []
+
+    def write(digit):
+        try:
+            for _ in range(40):
+                write_atomically(path, lambda file: file.write_text(digit * 20_000), before=before)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(digit,)) for digit in "12345678"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = names(tmp_path)
+    assert found.keys() == {"a.txt", "before.txt"}
+    assert all(len(text) == 20_000 and len(set(text)) == 1 for text in found.values())
+
+
+def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "outside.txt").write_text("untouched")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "known")
+    names_of_old = [".a.txt.partial", f".a.txt.{files.platform.node()}.{os.getpid()}.known.tmp"]
+    for name in names_of_old:
+        (folder / name).symlink_to(tmp_path / "outside.txt")
+    with pytest.raises(FileExistsError, match="a.txt"):
+        write_atomically(folder / "a.txt", lambda file: file.write_text("ours"))
+    assert names(tmp_path) == {"outside.txt": "untouched"} and not (folder / "a.txt").exists()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names_of_old)  # not ours to remove
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cifar_zoo.files import write_atomically
+def write(file):
+    file.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+def test_a_killed_writer_leaves_the_old_file_and_one_temporary_file_for_a_while(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT).returncode == -9
+        found = names(tmp_path)
+        assert found.pop("a.txt") == "old" and list(found.values()) == ["half"]
+    write_atomically(path, lambda file: file.write_text("new"))
+    assert names(tmp_path) == {"a.txt": "new"}
+
+
+def test_temporary_files_of_other_machines_go_after_an_hour(tmp_path):
+    old, new, foreign = (tmp_path / f".a.txt.{rest}.tmp" for rest in ("other.org.1.x", "other.org.2.x", "note"))
+    for file in (old, new, foreign):
+        file.write_text("half")
+    os.utime(old, (time.time() - 4000,) * 2)
+    os.utime(foreign, (time.time() - 4000,) * 2)
+    write_atomically(tmp_path / "a.txt", lambda file: file.write_text("new"))
+    assert names(tmp_path).keys() == {"a.txt", new.name, foreign.name}

@@ -22,7 +22,7 @@ def info(name: str, brief: bool, as_json: bool) -> None:
     info = model_info(name)
     facts = {key: value for key, value in vars(info).items() if key != "build"}
     facts["rows"] = [asdict(row) for row in info.rows]
-    weights = {tag: asdict(entry) for tag, entry in read_manifest().get(name, {}).items()}
+    weights = {tag: entry.model_dump() for tag, entry in read_manifest().get(name, {}).items()}
     table = []
     if not brief:
         load_backend()

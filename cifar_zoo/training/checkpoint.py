@@ -14,7 +14,7 @@ import pydantic
 from keras import ops
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_whole
+from cifar_zoo.files import write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str
             np.savez(file, **arrays)
 
     try:
-        write_whole(path, write, before=previous_checkpoint(path))
+        write_atomically(path, write, before=previous_checkpoint(path))
     except OSError as error:
         size = sum(array.nbytes for array in arrays.values())
         raise OSError(error.errno, f"{error.strerror}, and {size / 1e6:.1f} MB are needed", str(path)) from error

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import check_room, read_history, read_json, write_json, write_whole
+from cifar_zoo.files import check_room, read_history, read_json, write_atomically, write_json
 from cifar_zoo.training.checkpoint import previous_checkpoint
 from cifar_zoo.training.identity import hash_config
 from cifar_zoo.training.recipe import Recipe
@@ -113,7 +113,7 @@ class RunDirectory:
                 table.writerows(rows)
 
         if rows:
-            write_whole(self.path / "history.csv", write)
+            write_atomically(self.path / "history.csv", write)
 
 
 def _differences(one: Any, other: Any) -> tuple[Any, Any]:

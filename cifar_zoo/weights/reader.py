@@ -95,6 +95,14 @@ def _checked_dtype(path: str, array: h5py.Dataset) -> str:
     return np.dtype("float32" if bfloat16 else array.dtype.newbyteorder("=")).str
 
 
+def read_array(stored: h5py.Dataset, array: Array) -> np.ndarray:
+    """The values of a checked array."""
+    value = np.asarray(stored[()])
+    if value.dtype == "V2":  # bfloat16 is the upper half of float32
+        value = (value.view("uint16").astype("uint32") << 16).view("float32")
+    return value.astype(array.dtype)
+
+
 def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
     found = find_arrays(file)
     size = sum(array.id.get_storage_size() for _, array in found)
@@ -102,10 +110,7 @@ def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
         raise RefusedError(f"has arrays of {size} bytes, more than the whole file")
     if size <= most:
         for array, stored in found:
-            value = np.asarray(stored[()])
-            if value.dtype == "V2":  # bfloat16 is the upper half of float32
-                value = (value.view("uint16").astype("uint32") << 16).view("float32")
-            value = value.astype(array.dtype)
+            value = read_array(stored, array)
             if not np.isfinite(value).all():
                 raise RefusedError(f"{stored.name} holds values that are not finite")
             values.write(value.tobytes())

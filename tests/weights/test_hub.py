@@ -15,7 +15,6 @@ import termios
 import textwrap
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def publish(hub, content=CONTENT, entry=PUBLISHED):
     """An entry with some content that is on a hub."""
     revision = hub.add("org/zoo", {entry.file: content})
     digest = hashlib.sha256(content).hexdigest()
-    return replace(entry, repository="org/zoo", revision=revision, bytes=len(content), sha256=digest)
+    return entry.model_copy(update=dict(repository="org/zoo", revision=revision, bytes=len(content), sha256=digest))
 
 
 def files(folder):
@@ -175,7 +174,7 @@ def test_another_file_of_the_same_size_or_not_is_refused(hub, home, pauses):
     for other in (bytes(len(CONTENT)), CONTENT[:-1], CONTENT + b"0", b""):
         revision = hub.add("org/zoo", {entry.file: other})
         with pytest.raises(CifarZooError, match="is not the published file: what came has"):
-            client.download(replace(entry, revision=revision))
+            client.download(entry.model_copy(update=dict(revision=revision)))
         assert files(home) == []
 
 
@@ -235,7 +234,7 @@ def test_offline_without_the_file(hub, home, monkeypatch):
 
 def test_what_is_not_published_is_not_asked_for(hub, home):
     with pytest.raises(CifarZooError, match="is not published yet; `cifar-zoo fit squeeze1` trains such weights"):
-        client.download(replace(PUBLISHED, repository=None, revision=None))
+        client.download(PUBLISHED.model_copy(update=dict(repository=None, revision=None)))
     assert hub.log == []
 
 
@@ -248,7 +247,7 @@ def test_a_cache_that_cannot_be_written(hub, home, monkeypatch, caplog, tmp_path
     with caplog.at_level(logging.WARNING, client.__name__):
         path = client.download(entry)
         assert client.download(entry) == path and len(hub.requests("GET", FILES)) == 1
-        other = publish(hub, b"other", replace(PUBLISHED, file="nin0/zoo/nin0.zoo.weights.h5"))
+        other = publish(hub, b"other", PUBLISHED.model_copy(update=dict(file="nin0/zoo/nin0.zoo.weights.h5")))
         assert client.download(other).read_bytes() == b"other"
     assert path.read_bytes() == CONTENT
     (record,) = (record for record in caplog.records if record.name == client.__name__)
@@ -295,7 +294,9 @@ def process(hub, home, site):
         entry = read_manifest()[name]["zoo"]
         entries[name] = {"zoo": publish(hub, (ROOT / "weights" / entry.file).read_bytes(), entry)}
     entries["nin0"] = {
-        "zoo": replace(entry, repository=None, revision=None, file="nin0/zoo/nin0.zoo.weights.h5", command="fit it so")
+        "zoo": entry.model_copy(
+            update=dict(repository=None, revision=None, file="nin0/zoo/nin0.zoo.weights.h5", command="fit it so")
+        )
     }
     write_manifest(entries, site / "cifar_zoo" / "weights_manifest.json")
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -230,7 +229,7 @@ def test_what_is_wrong_is_not_written(tmp_path):
     write_manifest({"squeeze1": {"zoo": entry}}, path)
     before = path.read_text()
     with pytest.raises(CifarZooError, match="both be null"):
-        write_manifest({"squeeze1": {"zoo": replace(entry, repository="org/zoo", revision=None)}}, path)
+        write_manifest({"squeeze1": {"zoo": entry.model_copy(update=dict(repository="org/zoo", revision=None))}}, path)
     assert path.read_text() == before and parse_manifest(path) == {"squeeze1": {"zoo": entry}}
 
 
@@ -259,8 +258,12 @@ def test_a_damaged_file_is_not_opened(tmp_path, monkeypatch):
 def published(monkeypatch):
     """The manifest as if squeeze1 were published, and resnet20 not yet; no file is at hand."""
     manifest = {
-        "squeeze1": {"zoo": replace(store.find_entry("squeeze1", "zoo"), repository="org/zoo", revision=HEX[:40])},
-        "resnet20": {"zoo": replace(store.find_entry("resnet20", "zoo"), repository=None, revision=None)},
+        "squeeze1": {
+            "zoo": store.find_entry("squeeze1", "zoo").model_copy(update=dict(repository="org/zoo", revision=HEX[:40]))
+        },
+        "resnet20": {
+            "zoo": store.find_entry("resnet20", "zoo").model_copy(update=dict(repository=None, revision=None))
+        },
     }
     monkeypatch.setattr(store, "FOLDERS", ())
     monkeypatch.setattr(store, "read_manifest", lambda: manifest)

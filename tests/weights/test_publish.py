@@ -1,7 +1,6 @@
 """From a run to a published file."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,7 +64,9 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 def test_a_card_tells_the_published_accuracy_and_where_it_is_missed():
     entry = read_manifest()["squeeze1"]["zoo"]
-    reached, missed = (card("squeeze1", "zoo", replace(entry, test_accuracy=value)) for value in (0.878, 0.8773))
+    reached, missed = (
+        card("squeeze1", "zoo", entry.model_copy(update=dict(test_accuracy=value))) for value in (0.878, 0.8773)
+    )
     line = "\n- Published: 87.80%, SqueezeNet (squeeze1) of https://github.com/kaizouman/tensorsandbox"
     assert line + "\n" in reached and line + "; this file is 0.07 points below it\n" in missed
     assert "Published" not in card("resnet20", "zoo", entry)  # it has no row
