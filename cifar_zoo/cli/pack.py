@@ -25,7 +25,7 @@ def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) 
     if weights:
         result = read_result(file)
         load_backend()
-        from cifar_zoo.publishing.publish import stage
+        from cifar_zoo.publishing.stage import stage
 
         stage(run_dir, into / "weights", into / "weights_manifest.json", result.tag, best=best or None)
         click.echo(f"{into / 'weights' / result.model / result.tag}")

@@ -102,14 +102,9 @@ def assemble(
         x = layers.GlobalMaxPooling2D(name="max_pool")(x)
     model = keras.Model(inputs, x, name=opt["name"] or registered)
     if opt["weights"] is not None:
-        from cifar_zoo.weights.store import load_into
+        from cifar_zoo.weights.store import load_pretrained
 
-        load_into(
-            model,
-            registered,
-            opt["weights"],
-            lambda **own: assemble(trunk, registered, head=head, preprocess=preprocess, **own),
-        )
+        load_pretrained(model, model_info(registered), opt["weights"])
     return model
 
 

@@ -19,7 +19,7 @@ from keras import ops
 
 from cifar_zoo.data.cifar10 import Split
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import check_room, read_history, read_json, write_json, write_atomically
+from cifar_zoo.files import check_room, read_history, read_json, write_atomically, write_json
 from cifar_zoo.training.checkpoint import checkpoint_before, load_checkpoint, save_checkpoint, seed_step
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights.files import save_weights

@@ -251,7 +251,8 @@ def _groups(model: keras.Model) -> _Groups:
         raise CifarZooError(f"{model.name} has no weights yet; build it, or call it on an image first")
     groups: _Groups = {}
     for path, layer in _layers(model, "", set()):
-        layer.save_own_variables(variables := {})
+        variables: dict[str, Any] = {}
+        layer.save_own_variables(variables)
         groups[path] = layer, variables
     found = {id(value) for _, variables in groups.values() for value in variables.values()}
     if lost := [weight.path for weight in model.weights if id(weight) not in found]:

@@ -50,10 +50,9 @@ def download(entry: Entry) -> Path:
     Raises:
         CifarZooError: if the file cannot be had; the message says why, and what to do.
     """
+    if found := read_cached(entry):
+        return found[0]
     cached = cache_folder() / entry.file
-    for path in (cached, _temporary and _temporary / entry.file):
-        if path and not entry.difference(path):
-            return path
     if entry.repository is None:
         raise CifarZooError(f"{entry.file} is not published yet; `{entry.command}` trains such weights")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
@@ -72,6 +71,17 @@ def download(entry: Entry) -> Path:
             _log.warning("%s: %s; trying again in %g s", entry.file, _first_line(reason), pause)
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
+    """The file of an entry and its verified content, if it is in the cache and right."""
+    for folder in (cache_folder(), _temporary):
+        if folder is not None:
+            path = folder / entry.file
+            content, problem = entry.read(path)
+            if not problem:
+                return path, content
+    return None
 
 
 def _fetch(repository: str, entry: Entry, path: Path) -> Path:
