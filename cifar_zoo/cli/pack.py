@@ -1,4 +1,4 @@
-"""`cifar-zoo pack`: make a finished run part of the evidence."""
+"""`cifar-zoo pack`: add a finished run to the results, and its weights to the published ones."""
 
 from __future__ import annotations
 

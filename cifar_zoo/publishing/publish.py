@@ -42,12 +42,12 @@ def publish(
 ) -> Publication:
     """Upload the folder of staged weights to a repository of the hub, and note the commit in the manifest.
 
-    One commit holds the six files of every entry, a README.md of the whole and `.eval_results/`. Files that the
-    repository has besides stay. The manifest changes only after the hub's commit has been checked, so that the same
-    call can be made again after whatever happened.
+    One commit holds the six files of every entry, a README.md for the repository and `.eval_results/`. Other files of
+    the repository stay. The manifest is changed only after the hub's commit has been verified, so the same call can be
+    repeated after any interruption.
 
     Args:
-        repo_id: "ORG/NAME"; made if there is none.
+        repo_id: "ORG/NAME"; it is created if it does not exist.
         weights_dir: the folder of staged weights. Hidden files stay out; any other file that no entry names is refused.
         manifest_file: its manifest.
         token: one that may write; default HF_TOKEN, or that of `hf auth login`.
@@ -121,7 +121,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
 
 
 def _visible_files(folder: Path) -> dict[str, Path]:
-    """The files below a folder, by their paths in it, but for hidden ones. Links could lead out of it: refused."""
+    """The files below a folder, except hidden ones, by their paths in it. Links are refused: they may lead outside."""
     if not folder.is_dir():
         raise CifarZooError(f"there is no folder {str(folder)!r}")
     found = {}
@@ -137,7 +137,7 @@ def _visible_files(folder: Path) -> dict[str, Path]:
 
 
 def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
-    """Raise CifarZooError if the files of an entry say something else than the entry."""
+    """Raise CifarZooError if the files of an entry do not agree with it."""
     check_recipe(entry.recipe, f"{name}.{tag}")
     file, folder = weights_dir / entry.file, weights_dir / name / tag
     if difference := entry.difference(file):

@@ -36,7 +36,7 @@ def golden_images(height: int, width: int) -> np.ndarray:
 
 
 def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
-    """The class scores of a network before the softmax, float32 (n, classes)."""
+    """The logits of a network for images (n, height, width, channels): float32, (n, classes)."""
     model = create_model(registered, weights=weights, classifier_activation=None)
     return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
@@ -83,8 +83,8 @@ def stage(
     np.savez(folder / "golden.npz", images=images, logits=logits(info.name, str(file), images))
 
     content = file.read_bytes()
-    measured = {name: metrics[name] for name in FROM_METRICS}
-    configured = {name: config[name] for name in FROM_CONFIG}
+    measured = {name: metrics[name] for name in FROM_METRICS if name in metrics}
+    configured = {name: config[name] for name in FROM_CONFIG if name in config}
     entry = parse_entry(
         {
             "best": best,
@@ -110,6 +110,7 @@ def stage(
 
 
 def _copy_run(run_dir: Path, weights_file: Path) -> None:
+    """Copy the files of a run, the weights under a name of their own."""
     weights_file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_dir / "model.weights.h5", weights_file)
     for name in RUN_FILES:
@@ -117,8 +118,9 @@ def _copy_run(run_dir: Path, weights_file: Path) -> None:
 
 
 def check_recipe(values: dict[str, Any], where: str) -> None:
-    """Raise CifarZooError for the fields of a recipe that this version does not have, or cannot use."""
+    """Raise CifarZooError if the fields of a recipe are not those of this version, or one has a wrong value."""
     try:
         Recipe(**values)
     except (ValueError, TypeError) as error:
-        raise CifarZooError(f"{where}: recipe is none of this version ({error})") from error
+        reason = " ".join(str(error).split())
+        raise CifarZooError(f"{where}: recipe is none of this version ({reason})") from error
