@@ -136,14 +136,13 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
     if not (run_dir / "metrics.json").exists():
         raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be packed")
     values = read_json(run_dir / "config.json") | read_json(run_dir / "metrics.json")
+    check_measured(values, run_dir)
     values.setdefault("test_tta_accuracy", None)
     values["tag"] = tag or values["recipe_name"]
     values["history"] = [
         {name: float(f"{value:.6g}") if name != "epoch" else value for name, value in row.items()}
         for row in read_history(run_dir / "history.csv")
     ]
-    if (measured := values.get("test_images", 0)) != 10_000:
-        raise CifarZooError(f"{run_dir}: measured on {measured} test images instead of all 10,000")
     result = RunRecord(**{field.name: values[field.name] for field in fields(RunRecord)})
     file = Path(folder) / result.model / f"{result.tag}-{result.seed}.json"
     for other_file, other in read_records(folder, result.model).items():
@@ -154,6 +153,16 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, asdict(result))
     return file
+
+
+def check_measured(metrics: dict[str, Any], run_dir: Path) -> None:
+    """Raise CifarZooError for the metrics of a run that was not measured on all test images."""
+    if "test_images" not in metrics:
+        raise CifarZooError(
+            f"{run_dir}: has no test accuracy, as images were held out of its training; train with all images"
+        )
+    if metrics["test_images"] != 10_000:
+        raise CifarZooError(f"{run_dir}: measured on {metrics['test_images']} test images instead of all 10,000")
 
 
 def _training(result: RunRecord) -> tuple[Recipe, int, int]:

@@ -1,4 +1,4 @@
-"""`cifar-zoo download`: have weights at hand, for a place without a network, say."""
+"""`cifar-zoo download`: download published weights ahead of their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 @click.option("--tag", default="cifar10", show_default=True, help="Of one training; cifar10 stands for the best.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def download(names: tuple[str, ...], everything: bool, tag: str, as_json: bool) -> None:
-    """Fetch the weights of NAMES into the cache, unless they are at hand, and show where they are.
+    """Download the weights of NAMES into the cache, unless they are on this machine, and show their paths.
 
     The cache is in CIFAR_ZOO_HOME, by default ~/.cache/cifar_zoo. HF_ENDPOINT names a mirror of the hub.
     """

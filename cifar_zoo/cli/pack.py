@@ -1,4 +1,4 @@
-"""`cifar-zoo pack`: make a finished run part of the evidence."""
+"""`cifar-zoo pack`: add a finished run to the results, and its weights to the published ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) 
     if weights:
         result = read_record(file)
         load_backend()
-        from cifar_zoo.publishing.publish import stage
+        from cifar_zoo.publishing.stage import stage
 
         stage(run_dir, into / "weights", into / "weights_manifest.json", result.tag, best=best or None)
         click.echo(f"{into / 'weights' / result.model / result.tag}")

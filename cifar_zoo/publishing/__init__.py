@@ -1,1 +1,1 @@
-"""What maintainers do: staging a finished run, model cards, and the upload to the hub."""
+"""Tools of the maintainers: staging a finished run, model cards, and the upload to the hub."""

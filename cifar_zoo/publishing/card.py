@@ -57,7 +57,7 @@ the web of 2008, with the biases of that source; do not use it for decisions abo
 
 
 def _published(row: PublishedRow, accuracy: float) -> str:
-    """The line of a card for a published row, if it has a figure, beside our accuracy in percent."""
+    """The line of a card that compares our accuracy, in percent, with that of a published row; empty without one."""
     if row.accuracy is None:
         return ""
     below = f"; this file is {row.accuracy - accuracy:.2f} points below it" if accuracy < row.accuracy else ""
@@ -65,7 +65,7 @@ def _published(row: PublishedRow, accuracy: float) -> str:
 
 
 def front_page(manifest: Manifest, license: str) -> str:
-    """The README.md of the hub's repository: one row a weights file."""
+    """The README.md of the hub's repository, with one table row for each weights file."""
     entries = [(name, tag, entry) for name, tags in sorted(manifest.items()) for tag, entry in sorted(tags.items())]
     rows = "\n".join(
         f"| [{name}]({name}/{tag}/README.md) | {tag}{' (best)' if entry.best else ''} | {entry.params:,} "
@@ -107,7 +107,7 @@ def evaluation(name: str, tag: str, entry: Entry) -> str:
 
 
 def check_card(path: Path, entry: Entry) -> None:
-    """Raise CifarZooError for a card that says something else than the manifest."""
+    """Raise CifarZooError if the front matter of a card does not agree with the manifest."""
     from huggingface_hub import ModelCard
 
     try:
@@ -142,7 +142,7 @@ def _results(entry: Entry, tta_accuracy: float | None = None) -> list[EvalResult
 
 
 def _front_matter(results: dict[str, list[EvalResult]], license: str) -> str:
-    """What the hub reads of a card: a block of YAML with the measured results of one or several networks."""
+    """The YAML block at the beginning of a card, which the hub reads: license, data set and measured results."""
     from huggingface_hub import CardData
     from huggingface_hub.repocard_data import eval_results_to_model_index
 

@@ -1,124 +1,29 @@
-"""From a finished run to a published weights file: the file, its golden logits, its card, its entry, and the hub."""
+"""Publishing: the folder of staged weights goes to a repository of the hub."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import read_json
-from cifar_zoo.lazy import keras
-from cifar_zoo.publishing.card import card, check_card, evaluation, front_page
+from cifar_zoo.publishing.card import check_card, evaluation, front_page
+from cifar_zoo.publishing.stage import LICENSE, RUN_FILES, check_recipe
 from cifar_zoo.publishing.upload import Content, upload
-from cifar_zoo.registry import create_model, model_info
 from cifar_zoo.weights.manifest import Entry, Manifest, parse_manifest, write_manifest
 
-LICENSE = "MIT"
-COPIED = ("config.json", "history.csv", "metrics.json")  # of a run
 SECRET = re.compile(rb"hf_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY")
-
-
-def golden_images(height: int, width: int) -> np.ndarray:
-    """Four fixed images (4, height, width, 3), uint8: a gradient, stripes, a disc and noise."""
-    row, column = np.mgrid[0:height, 0:width].astype("float64")
-    gradient = np.stack([255 * row / (height - 1), 255 * column / (width - 1), 0 * row + 128], axis=-1)
-    stripes = np.repeat((255 * ((row + column) % 6 < 3))[..., None], 3, axis=-1) * np.array([1.0, 0.6, 0.2])
-    inside = (row - height / 2) ** 2 + (column - width / 2) ** 2 < (height / 3) ** 2
-    disc = np.where(inside[..., None], [200.0, 60.0, 40.0], [90.0, 150.0, 230.0])
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
-    return np.stack([gradient, stripes, disc, noise]).round().astype("uint8")
-
-
-def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
-    """The class scores of a network before the softmax, float32 (n, classes)."""
-    model = create_model(registered, weights=weights, classifier_activation=None)
-    return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
-
-
-def stage(
-    run_dir: str | Path, weights_dir: str | Path, manifest_file: str | Path, tag: str, *, best: bool | None = None
-) -> Entry:
-    """Copy a finished run into the folder of published weights and enter it into the manifest.
-
-    Writes `<weights_dir>/<network>/<tag>/` with the weights, golden.npz (images and logits), metrics.json,
-    config.json, history.csv and README.md.
-
-    Args:
-        run_dir: directory of a finished run of a registered network.
-        weights_dir: the folder of published weights.
-        manifest_file: the manifest to change.
-        tag: name of this training.
-        best: whether `weights="cifar10"` shall mean it; default where the network has no other.
-
-    Raises:
-        CifarZooError: if the run is unfinished or of an unregistered network.
-    """
-    from cifar_zoo.weights.files import load_weights  # brings Keras with it, which the hub has no need of
-
-    run_dir, manifest_file = Path(run_dir), Path(manifest_file)
-    if not (run_dir / "metrics.json").exists():
-        raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be published")
-    config, metrics = (read_json(run_dir / f"{name}.json") for name in ("config", "metrics"))
-    if metrics["test_images"] != 10_000:
-        raise CifarZooError(f"{run_dir}: measured on {metrics['test_images']} test images in place of all 10,000")
-    info = model_info(config["model"])
-    path = run_dir / "model.weights.h5"
-    load_weights(info.build(), path)  # it fits
-
-    folder = Path(weights_dir) / info.name / tag
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{info.name}.{tag}.weights.h5"
-    shutil.copyfile(path, file)
-    for name in COPIED:
-        shutil.copyfile(run_dir / name, folder / name)
-    images = golden_images(*info.input_shape[:2])
-    np.savez(folder / "golden.npz", images=images, logits=logits(info.name, str(file), images))
-
-    manifest = parse_manifest(manifest_file)
-    others = manifest.get(info.name, {})
-    best = not others.keys() - {tag} if best is None else best
-    entry = Entry(
-        best=best,
-        file=f"{info.name}/{tag}/{file.name}",
-        bytes=file.stat().st_size,
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        golden=f"{info.name}/{tag}/golden.npz",
-        params=metrics["params"],
-        classes=10,
-        license=LICENSE,
-        recipe=config["recipe"],
-        seed=config["seed"],
-        epochs=metrics["epochs"],
-        precision=config["precision"],
-        test_accuracy=metrics["test_accuracy"],
-        command=metrics["command"],
-        hardware=metrics["hardware"],
-        versions=metrics["versions"],
-        commit=metrics["commit"],
-        repository=None,
-        revision=None,
-    )
-    if best:
-        others = {name: replace(other, best=False) for name, other in others.items()}
-    manifest[info.name] = {**others, tag: entry}
-    (folder / "README.md").write_text(card(info.name, tag, entry, metrics.get("test_tta_accuracy")))
-    write_manifest(manifest, manifest_file)
-    return entry
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or would be.
+    """The outcome of `publish`.
 
     Attributes:
-        files: bytes by the path in the repository.
-        revision: the commit that holds them; None for a trial.
-        changed: the paths that were sent; the others were there already.
+        files: size in bytes of each file, by its path in the repository.
+        revision: the commit that holds the files; None for a dry run.
+        changed: the paths that were sent; the repository had the others already.
     """
 
     files: dict[str, int]
@@ -137,12 +42,12 @@ def publish(
 ) -> Publication:
     """Upload the folder of staged weights to a repository of the hub, and note the commit in the manifest.
 
-    One commit holds the six files of every entry, a README.md of the whole and `.eval_results/`. Files that the
-    repository has besides stay. The manifest changes only after the hub's commit has been checked, so that the same
-    call can be made again after whatever happened.
+    One commit holds the six files of every entry, a README.md for the repository and `.eval_results/`. Other files of
+    the repository stay. The manifest is changed only after the hub's commit has been verified, so the same call can be
+    repeated after any interruption.
 
     Args:
-        repo_id: "ORG/NAME"; made if there is none.
+        repo_id: "ORG/NAME"; it is created if it does not exist.
         weights_dir: the folder of staged weights. Hidden files stay out; any other file that no entry names is refused.
         manifest_file: its manifest.
         token: one that may write; default HF_TOKEN, or that of `hf auth login`.
@@ -167,10 +72,10 @@ def publish(
         return Publication(sizes)
     revision, changed = upload(repo_id, files, token=token, private=private)
 
-    # An upload takes its time: what was staged meanwhile is not in the commit.
+    # An upload takes a while. Weights that were staged in the meantime are not in the commit.
     manifest = {
         name: {
-            tag: replace(entry, repository=repo_id, revision=revision)
+            tag: entry.model_copy(update={"repository": repo_id, "revision": revision})
             if entry.file in files and files[entry.file].sha256 == entry.sha256
             else entry
             for tag, entry in tags.items()
@@ -193,7 +98,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
     expected = {
         path
         for name, tag, entry in entries
-        for path in (entry.file, entry.golden, *(f"{name}/{tag}/{file}" for file in ("README.md", *COPIED)))
+        for path in (entry.file, entry.golden, *(f"{name}/{tag}/{file}" for file in ("README.md", *RUN_FILES)))
     }
     found = _visible_files(weights_dir)
     if missing := sorted(expected - found.keys()):
@@ -216,7 +121,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
 
 
 def _visible_files(folder: Path) -> dict[str, Path]:
-    """The files below a folder, by their paths in it, but for hidden ones. Links could lead out of it: refused."""
+    """The files below a folder, except hidden ones, by their paths in it. Links are refused: they may lead outside."""
     if not folder.is_dir():
         raise CifarZooError(f"there is no folder {str(folder)!r}")
     found = {}
@@ -232,7 +137,8 @@ def _visible_files(folder: Path) -> dict[str, Path]:
 
 
 def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
-    """Raise CifarZooError if the files of an entry say something else than the entry."""
+    """Raise CifarZooError if the files of an entry do not agree with it."""
+    check_recipe(entry.recipe, f"{name}.{tag}")
     file, folder = weights_dir / entry.file, weights_dir / name / tag
     if difference := entry.difference(file):
         raise CifarZooError(f"{file}: {difference} of the manifest; stage the run again")

@@ -1,4 +1,4 @@
-"""Bringing a repository of the hub up to date in one commit, which is checked by its hashes."""
+"""The upload of files to a repository of the hub, in one commit that is verified by its hashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WHAT_TO_DO = {  # by the status of the hub's answer
 
 @dataclass(frozen=True)
 class Content:
-    """The content of one file, and its names: sha256 for large files, and Git's for small ones."""
+    """The content of one file, with the hashes that the hub shows: SHA-256 for large files, Git's for small ones."""
 
     source: Path | bytes
     size: int
@@ -50,15 +50,15 @@ class Content:
 def upload(
     repo_id: str, files: dict[str, Content], *, token: str | None = None, private: bool = False
 ) -> tuple[str, list[str]]:
-    """Bring the head of a repository to hold these files, and others that it has; nothing is sent that is there.
+    """Add files to a repository in one commit. Only new and changed files are sent, and other files stay.
 
     Args:
-        repo_id: "ORG/NAME"; it is made if there is none.
+        repo_id: "ORG/NAME"; it is created if it does not exist.
         files: content by the path in the repository.
         token: one that may write; default HF_TOKEN, or that of `hf auth login`.
         private: whether the repository must be private.
 
-    Returns: the commit, and the paths that it has changed: none where all were there.
+    Returns: the commit, and the paths of the new and changed files.
 
     Raises:
         CifarZooError: if the hub cannot be reached, refuses, or holds something else afterwards.
@@ -99,7 +99,7 @@ def upload(
 
 
 def _differing(api: HfApi, repo_id: str, commit: str, files: dict[str, Content]) -> list[str]:
-    """The paths that a commit has not, or with other content."""
+    """The paths that are absent from a commit or have other content there."""
     from huggingface_hub.hf_api import RepoFile
 
     there = {

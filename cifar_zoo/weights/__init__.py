@@ -1,1 +1,1 @@
-"""Published weights: what there is, where it is, and whether it is right."""
+"""Weights files: the manifest of the published ones, downloads, verification, loading and saving."""

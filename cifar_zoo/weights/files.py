@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
@@ -251,7 +250,8 @@ def _groups(model: keras.Model) -> _Groups:
         raise CifarZooError(f"{model.name} has no weights yet; build it, or call it on an image first")
     groups: _Groups = {}
     for path, layer in _layers(model, "", set()):
-        layer.save_own_variables(variables := {})
+        variables: dict[str, Any] = {}
+        layer.save_own_variables(variables)
         groups[path] = layer, variables
     found = {id(value) for _, variables in groups.values() for value in variables.values()}
     if lost := [weight.path for weight in model.weights if id(weight) not in found]:
@@ -283,10 +283,15 @@ def _attributes(layer: keras.layers.Layer) -> Iterator[tuple[str, Any]]:
     functional = isinstance(layer, keras.Sequential) or hasattr(layer, "operations")
     if functional:
         yield "layers", layer.layers
-    for name in sorted(set(dir(layer)) - _common_attributes(), key=lambda name: (name.startswith("_"), name)):
-        if not (functional and name in ("operations", "_operations", "_functional")):
-            with contextlib.suppress(Exception):  # a property without a value yet
-                yield name, getattr(layer, name)
+    ours = set(dir(layer)) - _common_attributes()
+    if functional:  # the same layers under other names
+        ours -= {"operations", "_operations", "_functional", "_self_unconditional_dependency_names"}
+    for name in sorted(ours, key=lambda name: (name.startswith("_"), name)):
+        try:
+            value = getattr(layer, name)
+        except Exception:  # a property without a value yet raises whatever it likes
+            continue
+        yield name, value
 
 
 @cache

@@ -1,6 +1,7 @@
-"""Downloading weights from the hub or a mirror of it, and the local cache that they are kept in.
+"""Downloads of weights from the Hugging Face hub or a mirror of it, and their local cache.
 
-`HF_ENDPOINT`, `HF_HUB_OFFLINE` and the tokens of huggingface_hub count; `CIFAR_ZOO_HOME` says where the cache is.
+The environment variables of huggingface_hub apply: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`. The cache is below
+`CIFAR_ZOO_HOME`.
 """
 
 from __future__ import annotations
@@ -33,27 +34,26 @@ _temporary: Path | None = None  # in place of a cache that cannot be written, as
 
 
 class _WrongFileError(Exception):
-    """What came is not what the manifest names."""
+    """The downloaded file is not the one that the manifest names."""
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept: `$CIFAR_ZOO_HOME/weights`, by default ~/.cache/cifar_zoo/weights."""
+    """The folder of downloaded weights: `$CIFAR_ZOO_HOME/weights`, by default ~/.cache/cifar_zoo/weights."""
     return home_folder() / "weights"
 
 
 def download(entry: Entry) -> Path:
-    """The file of a published entry, with its size and hash checked: from the cache, or else from the hub.
+    """The file of a published entry, with its size and hash verified: from the cache, or else from the hub.
 
-    A file that is right in the cache needs no network. Whatever else lies there under its name is replaced. Where the
-    cache cannot be written, the file is kept until the process ends.
+    A file in the cache with the right hash needs no network; any other file of its name is replaced. If the cache
+    cannot be written, the file goes to a temporary folder until the process ends.
 
     Raises:
-        CifarZooError: if the file cannot be had; the message says why, and what to do.
+        CifarZooError: if the file cannot be downloaded; the message says why, and what to do.
     """
+    if found := read_cached(entry):
+        return found[0]
     cached = cache_folder() / entry.file
-    for path in (cached, _temporary and _temporary / entry.file):
-        if path and not entry.difference(path):
-            return path
     if entry.repository is None:
         raise CifarZooError(f"{entry.file} is not published yet; `{entry.command}` trains such weights")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
@@ -74,8 +74,19 @@ def download(entry: Entry) -> Path:
     raise AssertionError("the last attempt returns or raises")
 
 
+def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
+    """The file of an entry in the cache and its verified content; None if it is absent or has another hash."""
+    for folder in (cache_folder(), _temporary):
+        if folder is not None:
+            path = folder / entry.file
+            content, problem = entry.read(path)
+            if not problem:
+                return path, content
+    return None
+
+
 def _fetch(repository: str, entry: Entry, path: Path) -> Path:
-    """Download a file under a temporary name, and move it to its path when it is right."""
+    """Download a file under a temporary name, verify it, and move it to its path."""
     from huggingface_hub import hf_hub_download
 
     for old in path.parent.glob(f"{_SCRATCH}*"):
@@ -105,14 +116,14 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
 
 
 def endpoint() -> str:
-    """The hub or its mirror, by the environment of now: huggingface_hub looks at it only when it is imported."""
+    """Address of the hub or its mirror. huggingface_hub reads the environment only once, when it is imported."""
     from huggingface_hub import constants
 
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
 
 
 def _place(entry: Entry) -> Path:
-    """Where a file is kept: in the cache, or, where that cannot be written, in a folder of this process."""
+    """The path for a download: in the cache or, if that cannot be written, in a temporary folder of this process."""
     global _temporary
     path = cache_folder() / entry.file
     try:
@@ -138,7 +149,7 @@ def _place(entry: Entry) -> Path:
 
 
 def _unwrap(error: Exception) -> BaseException:
-    """What went wrong, where the client has only said that something did."""
+    """The cause of an error that the client has wrapped in a general one."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     wrapped = isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__
@@ -150,7 +161,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _pause(error: BaseException, attempt: int) -> float | None:
-    """Seconds until it is worth to try again; None where it is not."""
+    """Seconds before the next attempt; None if another attempt cannot help."""
     if attempt == ATTEMPTS - 1 or (isinstance(error, OSError) and error.errno):
         return None
     status = _status(error)
@@ -164,7 +175,7 @@ def _pause(error: BaseException, attempt: int) -> float | None:
 
 
 def _explain(error: BaseException, entry: Entry) -> str:
-    """What happened, and what to do."""
+    """The error message: what happened, and what to do."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     what = f"{entry.file} of {endpoint()}/{entry.repository}"
@@ -206,7 +217,7 @@ class CachedFile:
 
     Attributes:
         path, bytes: of the file.
-        problem: what is wrong with it; empty if it is right.
+        problem: how it differs from the published file; empty if it does not.
     """
 
     path: Path

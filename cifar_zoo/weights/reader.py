@@ -78,7 +78,7 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_dtype(path: str, array: h5py.Dataset) -> str:
-    """The dtype of an array of numbers whose every byte is in the file; others are refused."""
+    """The dtype of an array of numbers that is stored completely in the file; any other array is refused."""
     storage = array.id.get_create_plist()
     if storage.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise RefusedError(f"{path} is virtual or in chunks; Keras stores arrays in one piece")
@@ -118,7 +118,7 @@ def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
 
 
 def _warm_up() -> None:
-    """Have h5py and NumPy import what they import at first use, as long as this process may open files."""
+    """Use h5py and NumPy once, so that they import all their modules while this process may still open files."""
     with h5py.File("none", "w", driver="core", backing_store=False) as file:
         for dtype in ("float16", "S1"):
             file.create_dataset(f"vars/{dtype}", (1,), dtype)[()].tobytes()
@@ -127,7 +127,7 @@ def _warm_up() -> None:
 
 
 def _restrict(most: int) -> None:
-    """Bound what this process may take, where the system can do that."""
+    """Limit the memory, time and files of this process, on systems that can do so."""
     with contextlib.suppress(ImportError):
         import resource
 

@@ -1,119 +1,188 @@
-"""Finding weights, verifying them, and loading them into a network."""
+"""Published weights: which there are, and how a network gets them.
+
+The way of `model(weights="cifar10")`: look up the manifest's entry, find or download its file, verify its hash, load.
+"""
 
 from __future__ import annotations
 
 import difflib
 import logging
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.weights.hub import download
+from cifar_zoo.weights.hub import download, read_cached
 from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
 
 if TYPE_CHECKING:
     import keras
 
-    from cifar_zoo.registry import ModelInfo
+    from cifar_zoo.weights.files import Layout, Stored
 
 _log = logging.getLogger(__name__)
 
-# Where files lie that need no download: inside the wheel, and in a source checkout.
+# The folders of weights that need no download: inside the wheel, and in a source checkout.
 FOLDERS = (PACKAGE / "bundled", PACKAGE.parent / "weights")
 
-# A file of a few bytes can claim to have more, for which there would be no memory.
+# A file of a few bytes can claim to be for more classes, for which there would be no memory.
 MOST_CLASSES = 100_000
 
 
-def find_entry(registered: str, weights: str) -> Entry:
-    """The manifest's entry for a network and "cifar10" or a tag. Raises CifarZooError that says what there is."""
-    tags = read_manifest().get(registered, {})
+class Spec(Protocol):
+    """What the registry knows about a network, as far as loading its weights goes."""
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Default (height, width, channels)."""
+
+    @property
+    def build(self) -> Any:
+        """The constructor."""
+
+
+def find_entry(name: str, weights: str) -> Entry:
+    """The manifest's entry for the weights of a network.
+
+    Args:
+        name: registered name of the network.
+        weights: "cifar10" for the best, or a tag.
+
+    Raises:
+        CifarZooError: if there are no such weights; the message says which there are.
+    """
+    tags = read_manifest().get(name, {})
     if not tags:
-        raise CifarZooError(_unpublished(registered, f"cifar-zoo fit {registered}"))
+        raise CifarZooError(_unpublished(name, f"cifar-zoo fit {name}"))
     if weights == "cifar10":
         return best(tags)[1]
     if weights not in tags:
-        raise CifarZooError(
-            f"{registered} has no weights {weights!r}; there are 'cifar10' and {', '.join(map(repr, tags))}"
-        )
+        raise CifarZooError(f"{name} has no weights {weights!r}; there are 'cifar10' and {', '.join(map(repr, tags))}")
     return tags[weights]
 
 
+def loadable_tags(name: str) -> list[str]:
+    """The tags of a network whose weights can be loaded: from the wheel, a checkout, the cache or the hub."""
+    return [tag for tag, entry in read_manifest().get(name, {}).items() if available(entry)]
+
+
+def available(entry: Entry) -> bool:
+    """Whether the file of an entry is on this machine or on the hub."""
+    return entry.repository is not None or _at_hand(entry) is not None or read_cached(entry) is not None
+
+
 def locate(entry: Entry) -> Path:
-    """The file of an entry, with its size and hash checked: in the wheel, in a checkout, in the cache, or on the hub.
+    """The verified file of an entry: in the wheel, in a checkout, in the cache, or downloaded from the hub.
 
     Raises:
-        CifarZooError: if it cannot be had, or is damaged where it lies.
+        CifarZooError: if it cannot be downloaded, or is damaged where it lies.
     """
     if path := _at_hand(entry):
         if problem := entry.difference(path):
-            raise CifarZooError(f"{path} is damaged: it {problem}; reinstall cifar_zoo")
+            raise CifarZooError(_damaged(path, problem))
         return path
-    if entry.repository is None:
+    if entry.repository is None and read_cached(entry) is None:
         raise CifarZooError(_unpublished(entry.file.split("/")[0], entry.command))
     return download(entry)
 
 
-def available(entry: Entry) -> bool:
-    """Whether an entry is published, or its file at hand."""
-    return entry.repository is not None or _at_hand(entry) is not None
+def read(entry: Entry) -> tuple[Path, bytes]:
+    """The file of an entry and its content, whose hash is verified.
+
+    The content is read once: the bytes that are returned are those that were verified.
+
+    Raises:
+        CifarZooError: if the file cannot be downloaded, or is damaged where it lies.
+    """
+    path = _at_hand(entry)
+    if path is None:
+        if cached := read_cached(entry):
+            return cached
+        path = locate(entry)
+    content, problem = entry.read(path)
+    if problem:
+        raise CifarZooError(_damaged(path, problem))
+    return path, content
 
 
 def _at_hand(entry: Entry) -> Path | None:
     return next((path for folder in FOLDERS if (path := folder / entry.file).is_file()), None)
 
 
-def _unpublished(registered: str, command: str) -> str:
-    """What to say of a network without published weights."""
-    others = [name for name, tags in read_manifest().items() if name != registered and available(best(tags)[1])]
-    nearest = difflib.get_close_matches(registered, others, n=1, cutoff=0)
+def _damaged(path: Path, problem: str) -> str:
+    return f"{path} is damaged: it {problem}; reinstall cifar_zoo"
+
+
+def _unpublished(name: str, command: str) -> str:
+    """The message for a network without published weights."""
+    others = [other for other, tags in read_manifest().items() if other != name and available(best(tags)[1])]
+    nearest = difflib.get_close_matches(name, others, n=1, cutoff=0)
     return (
-        f"{registered} has no published weights yet; `{command}` trains some. "
+        f"{name} has no published weights yet; `{command}` trains some. "
         + (f"The nearest network that has is {nearest[0]}. " if nearest else "")
         + "Else pass weights=None, or a .weights.h5 file"
     )
 
 
-def loadable_tags(name: str) -> list[str]:
-    """The tags of a network's pretrained weights that can be loaded here, the best first; empty if there are none."""
-    tags = read_manifest().get(name, {})
-    return sorted((tag for tag, entry in tags.items() if available(entry)), key=lambda tag: (not tags[tag].best, tag))
-
-
-def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:
-    """Load weights into a network of any options.
+def load_pretrained(model: keras.Model, spec: Spec, weights: str | Path) -> None:
+    """Load weights into a network.
 
     Args:
-        model: The network.
-        spec: The registry's entry of the network; `spec.build(**options)` makes another one.
-        weights: "cifar10", a tag, or the path of a .weights.h5 file.
+        model: the network, of any options: of another number of classes, of another input shape, without a top. It
+            then takes over the weights of the layers before the classifier.
+        spec: of the network.
+        weights: "cifar10" for the best published weights, a tag, or the path of a .weights.h5 file.
 
     Raises:
-        CifarZooError: If there are no such weights, the file is not right, or they do not fit. The network then keeps
-            the weights it has.
+        CifarZooError: if there are no such weights, the file is not right, or they do not fit. The network keeps its
+            weights then.
     """
-    from cifar_zoo.weights.files import layout, load_weights, stored_layout  # Keras, at first use
+    from cifar_zoo.weights import files  # imports Keras
 
-    registered, channels = spec.name, model.input_shape[-1]
-    is_path = str(weights).endswith(".h5") or isinstance(weights, Path)
-    if not is_path and channels != 3:
-        raise CifarZooError(f"{registered}: the published weights are for 3 channels; use weights=None for {channels}")
-    path = Path(weights) if is_path else locate(find_entry(registered, str(weights)))
-    stored = stored_layout(path)
-    if layout(model) == stored:
-        load_weights(model, path)
+    given = str(weights).endswith(".h5") or isinstance(weights, Path)
+    if given:
+        path = Path(weights)
+        stored = files.read_file(path, files.most_bytes(model))
+    else:
+        channels = model.input_shape[-1]
+        if channels != spec.input_shape[-1]:
+            raise CifarZooError(
+                f"{spec.name}: the published weights are for {spec.input_shape[-1]} channels; use weights=None for "
+                f"{channels}"
+            )
+        path, content = read(find_entry(spec.name, str(weights)))
+        stored = files.read_verified(content)
+    if stored.layout == files.layout(model):
+        files.assign(model, stored, path)
         return
-    classes = stored["classifier/0"][-1] if "classifier/0" in stored else None
+    source = _source(model, spec, stored, path)
+    if given and not stored.values:  # more than the network itself has
+        stored = files.read_file(path, files.most_bytes(source))
+    files.assign(source, stored, path)
+    new_classifier = _classes(files.layout(model)) != _classes(stored.layout)
+    _take_over(model, source, spec.name, str(weights), new_classifier)
+
+
+def _source(model: keras.Model, spec: Spec, stored: Stored, path: Path) -> keras.Model:
+    """A network of the same architecture that the weights in a file fit."""
+    shape = (*spec.input_shape[:2], model.input_shape[-1])
+    classes = _classes(stored.layout)
     if classes and classes > MOST_CLASSES:
         raise CifarZooError(f"{path}: is for {classes:,} classes; there may be {MOST_CLASSES:,}")
-    # A network with other options takes over the trunk of one that the weights fit.
-    shape = (*spec.input_shape[:2], channels)
-    source = (
-        spec.build(input_shape=shape, classes=classes) if classes else spec.build(input_shape=shape, include_top=False)
-    )
-    load_weights(source, path)
-    new_classifier = model.output_shape[-1] != classes
+    return spec.build(input_shape=shape, **({"classes": classes} if classes else {"include_top": False}))
+
+
+def _classes(layout: Layout) -> int | None:
+    """The number of classes that the classifier of a layout is for; None without one."""
+    kernel = layout.get("classifier/0")
+    return kernel[-1] if kernel else None
+
+
+def _take_over(model: keras.Model, source: keras.Model, name: str, weights: str, new_classifier: bool) -> None:
+    """Copy the weights of all layers, but those of a classifier for another number of classes."""
     taken = [
         layer
         for layer in model.layers
@@ -123,10 +192,10 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
         found, needed = ([tuple(w.shape) for w in owner.weights] for owner in (source.get_layer(layer.name), layer))
         if found != needed:
             raise CifarZooError(
-                f"{registered}: layer {layer.name} needs {needed}, and the weights {str(weights)!r} have {found}: they "
-                f"are for {source.input_shape[1:]} images; use that input_shape, or include_top=False"
+                f"{name}: layer {layer.name} needs {needed}, and the weights {weights!r} have {found}: they are for "
+                f"{source.input_shape[1:]} images; use that input_shape, or include_top=False"
             )
     for layer in taken:
         layer.set_weights(source.get_layer(layer.name).get_weights())
     if new_classifier and any(layer.name == "classifier" for layer in model.layers):
-        _log.warning("%s: the trunk has the weights %r; the classifier is new", registered, str(weights))
+        _log.warning("%s: the trunk has the weights %r; the classifier is new", name, weights)

@@ -99,7 +99,7 @@ def test_the_commit_is_one_of_ours(name, tag):
 @every_file
 def test_golden_logits(name, tag):
     """From raw pixels to scores, as when the file was published; on whatever backend this runs."""
-    from cifar_zoo.publishing.publish import golden_images, logits
+    from cifar_zoo.publishing.stage import golden_images, logits
 
     entry = read_manifest()[name][tag]
     with np.load(ROOT / "weights" / entry.golden) as golden:
@@ -198,14 +198,29 @@ HEX = "0123456789abcdef" * 4
         (put(versions=[]), r"versions must be dict, not \[\]"),
         (put(versions={"keras": 3}), "versions must be texts by package"),
         (put(recipe="zoo"), "recipe must be dict, not 'zoo'"),
-        (put_recipe(epocs=3), "squeeze1.zoo: recipe is none of this version .*epocs"),
-        (put_recipe(epochs=-3), "squeeze1.zoo: recipe is none of this version .*epochs must be positive"),
-        (put_recipe(schedule=[]), "squeeze1.zoo: recipe is none of this version .*schedule"),
+        (put_recipe(momentum=float("nan")), "recipe must be numbers, texts, .* by field, not "),
+        (put_recipe(decay_epochs=[1, float("inf")]), "recipe must be numbers, texts, .* by field, not "),
+        (put_recipe(schedule={}), "recipe must be numbers, texts, .* by field, not "),
     ],
 )  # fmt: skip
 def test_a_wrong_manifest_is_refused(raw, edit, message):
-    with pytest.raises(CifarZooError, match=message):
-        parse_manifest(raw(edit))
+    path = raw(edit)
+    with pytest.raises(CifarZooError, match=message) as error:
+        parse_manifest(path)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_the_schema_says_what_every_field_may_be():
+    schema = Entry.model_json_schema()
+    assert schema["required"] == list(Entry.model_fields) and schema["additionalProperties"] is False
+    assert schema["properties"]["test_accuracy"] | {"title": ""} == {
+        "type": "number", "minimum": 0, "maximum": 1, "description": "in [0, 1]", "title": "",
+    }  # fmt: skip
+
+
+def test_an_entry_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        store.find_entry("squeeze1", "zoo").best = False
 
 
 def test_a_published_entry_is_right(raw):
@@ -255,7 +270,7 @@ def test_a_damaged_file_is_not_opened(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def published(monkeypatch):
+def published(monkeypatch, tmp_path):
     """The manifest as if squeeze1 were published, and resnet20 not yet; no file is at hand."""
     manifest = {
         "squeeze1": {
@@ -266,6 +281,7 @@ def published(monkeypatch):
         },
     }
     monkeypatch.setattr(store, "FOLDERS", ())
+    monkeypatch.setenv("CIFAR_ZOO_HOME", str(tmp_path))
     monkeypatch.setattr(store, "read_manifest", lambda: manifest)
 
 
@@ -281,6 +297,45 @@ def test_what_is_not_published_says_what_to_do(published):
         CifarZooError, match="`cifar-zoo fit resnet20 --recipe zoo` trains some. The nearest .* squeeze1"
     ):
         cifar_zoo.models.resnet20(weights="zoo")
+
+
+def test_the_tags_that_can_be_loaded_here(published, tmp_path):
+    """Published on the hub, or in the cache with the right hash."""
+    assert store.loadable_tags("squeeze1") == ["zoo"]
+    assert store.loadable_tags("resnet20") == store.loadable_tags("senet154") == []
+    entry = store.find_entry("resnet20", "zoo")
+    cached = tmp_path / "weights" / entry.file
+    cached.parent.mkdir(parents=True)
+    content = (ROOT / "weights" / entry.file).read_bytes()
+    cached.write_bytes(content[:-1] + b"?")
+    assert store.loadable_tags("resnet20") == []
+    cached.write_bytes(content)
+    assert store.loadable_tags("resnet20") == ["zoo"] and store.locate(entry) == cached
+
+
+def test_the_tags_of_this_checkout():
+    assert store.loadable_tags("squeeze1") == ["zoo"]
+
+
+def test_verified_weights_are_loaded_by_one_reading_and_without_another_process(monkeypatch):
+    """The bytes that are loaded are those whose hash was verified, and nothing is written."""
+    import io
+    import tempfile
+
+    opened = []
+    open_ = io.open
+
+    def count(file, mode="r", *args, **kwargs):
+        if str(file).endswith(".h5"):
+            opened.append(mode)
+        return open_(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", count)
+    for name in ("TemporaryDirectory", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, lambda *_, **__: pytest.fail("a temporary file"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("another process"))
+    model = cifar_zoo.models.squeeze1(weights="cifar10")
+    assert model.count_params() == 146_570 and opened == ["rb"]
 
 
 def test_weights_go_by_the_registered_name():

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.publishing.card import card
-from cifar_zoo.publishing.publish import stage
+from cifar_zoo.publishing.stage import check_recipe, stage
 from cifar_zoo.weights.manifest import parse_manifest, read_manifest
 
 
@@ -42,8 +42,37 @@ def test_stage(cifar10, tmp_path):
 def test_a_part_of_the_test_images_is_not_enough(small_npz, tmp_path):
     recipe = Recipe(epochs=1, batch_size=100, padding=0)
     run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
-    with pytest.raises(CifarZooError, match="measured on 200 test images in place of all 10,000"):
+    with pytest.raises(CifarZooError, match="measured on 200 test images instead of all 10,000"):
         stage(run.directory, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+
+
+def test_a_run_without_test_figures_is_refused(zoo, small_npz, tmp_path):
+    """As one is that held images out; nothing is written."""
+    recipe = Recipe(epochs=1, batch_size=100, padding=0)
+    run = fit_cifar10("nin0", recipe, data=small_npz, run_dir=tmp_path / "run", verbose=0)
+    metrics = {name: value for name, value in run.metrics.items() if not name.startswith("test_")}
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    message = "run: has no test accuracy, as images were held out of its training; train with all images"
+    with pytest.raises(CifarZooError, match=message):
+        stage(run.directory, tmp_path / "weights", tmp_path / "manifest.json", "tag")
+    done = zoo("pack", tmp_path / "run", "--into", tmp_path, "--weights")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and message in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"epocs": 3}, "recipe is none of this version .*epocs"),
+        ({"epochs": -3}, "recipe is none of this version .*epochs must be positive"),
+        ({"schedule": []}, "recipe is none of this version .*schedule"),
+    ],
+)
+def test_a_recipe_of_another_version_is_refused(fields, message):
+    entry = read_manifest()["squeeze1"]["zoo"]
+    check_recipe(entry.recipe, "squeeze1.zoo")
+    with pytest.raises(CifarZooError, match=f"squeeze1.zoo: {message}"):
+        check_recipe(entry.recipe | fields, "squeeze1.zoo")
 
 
 def test_a_network_must_have_a_best_tag(cifar10, tmp_path):

@@ -343,7 +343,7 @@ REPRODUCE = """
 import sys
 import numpy as np
 import cifar_zoo
-from cifar_zoo.publishing.publish import logits
+from cifar_zoo.publishing.stage import logits
 
 for name, golden in zip(sys.argv[1::2], sys.argv[2::2]):
     with np.load(golden) as known:
