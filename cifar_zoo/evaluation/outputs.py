@@ -36,7 +36,7 @@ def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
     if activation != "softmax":
         return model, True
     if last is model.layers[-1] and isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-        return keras.Model(model.inputs, last.input), True
+        return keras.Model(model.input, last.input), True
     return model, False
 
 
