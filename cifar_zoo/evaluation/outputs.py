@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -36,7 +37,8 @@ def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
     if activation != "softmax":
         return model, True
     if last is model.layers[-1] and isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-        return keras.Model(model.input, last.input), True
+        with contextlib.suppress(ValueError, AttributeError):  # a layer that other networks use too has several inputs
+            return keras.Model(model.inputs[0], last.input), True
     return model, False
 
 

@@ -158,7 +158,7 @@ def test_batch_norm_statistics_do_not_depend_on_the_momentum(tmp_path, momentum)
     run = fit(tmp_path, model=small(momentum), recipe=RECIPE.with_(flip=False), holdout=0, precision="float32")
     norm = run.model.get_layer("norm")
     assert norm.momentum == momentum
-    features = ops.convert_to_numpy(keras.Model(run.model.input, norm.input)(X)).reshape(-1, 4)
+    features = ops.convert_to_numpy(keras.Model(run.model.inputs[0], norm.input)(X)).reshape(-1, 4)
     np.testing.assert_allclose(norm.moving_mean, features.mean(axis=0), rtol=0.02, atol=2e-3)
     np.testing.assert_allclose(norm.moving_variance, features.var(axis=0), rtol=0.1)
 
@@ -169,7 +169,7 @@ def test_the_average_of_batch_norm_statistics_is_cumulative():
     norm.momentum = 1.0
     norm.moving_mean.assign([100.0] * 4)
     batches = [X[:10], X[10:20], X[20:30], X[30:40]]
-    before = keras.Model(model.input, norm.input)
+    before = keras.Model(model.inputs[0], norm.input)
     features = [ops.convert_to_numpy(before(batch)).reshape(-1, 4) for batch in batches[:3]]
     BatchStatistics(Trainer(model, [], 0.0)).estimate(iter(batches), 3)
     np.testing.assert_allclose(norm.moving_mean, np.mean([f.mean(axis=0) for f in features], axis=0), atol=1e-5)
