@@ -92,9 +92,9 @@ def make_trainer(model, recipe, precision, order):
     from cifar_zoo.training.trainer import Trainer
 
     layers = augmentation(recipe, *model.input_shape[1:3], order.steps, seed=0)
-    trainer = Trainer(model, layers, recipe.label_smoothing, order.images[:8], mixing(recipe, seed=0))
+    trainer = Trainer(model, layers, recipe.label_smoothing, mixing(recipe, seed=0))
     trainer.compile(optimizer(recipe, order.steps, precision, model))
-    trainer(order.images[:1])
+    trainer.build_metrics(order.images[:1], order.labels[:1])
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -160,9 +160,15 @@ def fit_overhead(batch, steps=100, rounds=9):
     """Milliseconds of a step by `fit` with the callbacks of `fit_cifar10`, of the step alone, and the difference."""
     import keras
 
-    from cifar_zoo.training.progress import ProgressDisplay
+    from cifar_zoo.training.callbacks.checkpointing import Checkpointing
+    from cifar_zoo.training.callbacks.deadline import Deadline
+    from cifar_zoo.training.callbacks.device_sync import DeviceSync
+    from cifar_zoo.training.callbacks.history import HistoryLogger
+    from cifar_zoo.training.callbacks.progress import ProgressDisplay
+    from cifar_zoo.training.callbacks.session import Session
+    from cifar_zoo.training.clock import Clock
     from cifar_zoo.training.recipe import Recipe
-    from cifar_zoo.training.run import Keeper, RunDirectory
+    from cifar_zoo.training.run import RunDirectory
 
     recipe, order = Recipe(epochs=rounds + 1), random_order(batch, steps * batch)
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
@@ -175,14 +181,17 @@ def fit_overhead(batch, steps=100, rounds=9):
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder), {}, resume=True)
-        keeper = Keeper(run, order.steps, batch, 0, None, time.monotonic(), None)
+        session = Session(run, Clock(), order.steps, batch, seed=0)
+        deadline, checkpointing = Deadline(session), Checkpointing(session)
+        sync = DeviceSync(session, [deadline, checkpointing])
+        own = [sync, HistoryLogger(session, None), deadline, checkpointing]
         display = ProgressDisplay(recipe.epochs, order.steps, batch, trainer.optimizer._learning_rate, verbose=0)
         trainer.fit(
             order.batches(0),
             epochs=recipe.epochs,
             steps_per_epoch=order.steps,
             shuffle=False,
-            callbacks=[clock(measure_alone, lambda seconds: whole.append(seconds[0])), keeper, display],
+            callbacks=[clock(measure_alone, lambda seconds: whole.append(seconds[0])), *own, display],
             verbose=0,
         )
     whole, alone = 1e3 * np.array(whole[1:]) / steps, 1e3 * np.array(alone) / steps

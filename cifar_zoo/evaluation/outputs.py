@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -33,7 +34,8 @@ def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
     """
     last = model.layers[-1]
     if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)) and _activation(last).lower() == "softmax":
-        return keras.Model(model.inputs[0], last.input), True
+        with contextlib.suppress(AttributeError, ValueError):  # a layer that several models share has several inputs
+            return keras.Model(model.inputs[0], last.input), True
     return model, gives_logits(model)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.registry import ModelInfo
 from cifar_zoo.weights.hub import download, read_cached
 from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
 
@@ -26,22 +28,6 @@ FOLDERS = (PACKAGE / "bundled", PACKAGE.parent / "weights")
 
 # A file of a few bytes can claim to be for more classes, for which there would be no memory.
 MOST_CLASSES = 100_000
-
-
-class Spec(Protocol):
-    """What the registry knows about a network, as far as loading its weights goes."""
-
-    @property
-    def name(self) -> str:
-        """The registered name."""
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Default (height, width, channels)."""
-
-    @property
-    def build(self) -> Any:
-        """The constructor."""
 
 
 def find_entry(name: str, weights: str) -> Entry:
@@ -127,7 +113,7 @@ def _unpublished(name: str, command: str) -> str:
     )
 
 
-def load_pretrained(model: keras.Model, spec: Spec, weights: str | Path) -> None:
+def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:
     """Load weights into a network.
 
     Args:
@@ -142,7 +128,7 @@ def load_pretrained(model: keras.Model, spec: Spec, weights: str | Path) -> None
     """
     from cifar_zoo.weights import files  # imports Keras
 
-    given = str(weights).endswith(".h5") or isinstance(weights, Path)
+    given = not isinstance(weights, str) or weights.endswith(".h5")
     if given:
         path = Path(weights)
         stored = files.read_file(path, files.most_bytes(model))
@@ -166,7 +152,7 @@ def load_pretrained(model: keras.Model, spec: Spec, weights: str | Path) -> None
     _take_over(model, source, spec.name, str(weights), new_classifier)
 
 
-def _source(model: keras.Model, spec: Spec, stored: Stored, path: Path) -> keras.Model:
+def _source(model: keras.Model, spec: ModelInfo, stored: Stored, path: Path) -> keras.Model:
     """A network of the same architecture that the weights in a file fit."""
     shape = (*spec.input_shape[:2], model.input_shape[-1])
     classes = _classes(stored.layout)
