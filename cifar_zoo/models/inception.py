@@ -18,9 +18,9 @@ from __future__ import annotations
 import functools
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.build import assemble, pooled_head, stage
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, Options, PublishedRow, register_model
 
 

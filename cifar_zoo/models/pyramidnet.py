@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.models.preact_resnet import conv
 from cifar_zoo.models.wide_resnet import lecun_conv, lecun_head
 from cifar_zoo.registry import CNN_MODELS, FLAX, Options, PublishedRow, register_model

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.models.squeezenet import conv, conv_head, fire
 from cifar_zoo.registry import TENSORSANDBOX, Options, PublishedRow, register_model
 

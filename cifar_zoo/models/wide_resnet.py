@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Unpack
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import keras, layers
 from cifar_zoo.models.build import assemble, stage
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.models.preact_resnet import bn_act, conv, trunk
 from cifar_zoo.registry import CNN_MODELS, FLAX, Options, PublishedRow, register_model
 
