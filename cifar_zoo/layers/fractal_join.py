@@ -11,8 +11,8 @@ class FractalJoin(keras.layers.Layer):
     """The mean of the paths that meet; in training, of those that drop-path leaves (Larsson et al. 2016).
 
     Local drop-path drops each input of each image with `drop_probability`; if all were dropped, one of them, drawn
-    uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for a
-    image, and all joins are told of it.
+    uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for
+    an image, and all joins receive it.
 
     Args:
         drop_probability: number in [0, 1].
