@@ -1,65 +1,28 @@
 """A zoo of CIFAR-10 networks for Keras 3, with pretrained weights.
 
-Importing cifar_zoo imports no backend: the public names are imported at their first use, and the networks, which are
-registered here, take Keras when they are built.
+The public names are listed in `__init__.pyi`. Each is imported at its first use, so that `import cifar_zoo` imports
+neither Keras nor a backend.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cifar_zoo import models as models
-from cifar_zoo.errors import CifarZooError as CifarZooError
-from cifar_zoo.lazy import LazyModule, attach
-from cifar_zoo.models.build import Architecture as Architecture
-from cifar_zoo.registry import create_model as create_model
-from cifar_zoo.registry import list_models as list_models
-from cifar_zoo.registry import model_info as model_info
-from cifar_zoo.registry import register_model as register_model
+import lazy_loader
+from wrapt import when_imported
+
+from cifar_zoo import models as models  # registers the networks
+from cifar_zoo.lazy import LazyModule
 from cifar_zoo.registry import set_weights_provider
 from cifar_zoo.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from cifar_zoo import layers as layers
-    from cifar_zoo.data.cifar10 import load_cifar10 as load_cifar10
-    from cifar_zoo.data.folder import load_folder as load_folder
-    from cifar_zoo.evaluation.evaluate import evaluate as evaluate
-    from cifar_zoo.evaluation.predict import predict as predict
-    from cifar_zoo.saving import load_model as load_model
-    from cifar_zoo.training import optimizers as optimizers
-    from cifar_zoo.training import schedules as schedules
-    from cifar_zoo.training.fit import Run as Run
-    from cifar_zoo.training.fit import fit_cifar10 as fit_cifar10
-    from cifar_zoo.training.recipe import Recipe as Recipe
-    from cifar_zoo.weights import store
-    from cifar_zoo.weights.files import load_weights as load_weights
-    from cifar_zoo.weights.files import save_weights as save_weights
-else:
-    store = LazyModule("cifar_zoo.weights.store")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-# Constructors find pretrained weights without the rooms of networks knowing the one of weights.
-set_weights_provider(store)
+# Loading weights depends on the registry, which therefore cannot import it and is told where to find it.
+set_weights_provider(LazyModule("cifar_zoo.weights.store"))  # type: ignore[arg-type]
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Architecture": "models.build",
-        "CifarZooError": "errors",
-        "Recipe": "training.recipe",
-        "Run": "training.fit",
-        "create_model": "registry",
-        "evaluate": "evaluation.evaluate",
-        "fit_cifar10": "training.fit",
-        "layers": "layers",
-        "list_models": "registry",
-        "load_cifar10": "data.cifar10",
-        "load_folder": "data.folder",
-        "load_model": "saving",
-        "load_weights": "weights.files",
-        "model_info": "registry",
-        "models": "models",
-        "optimizers": "training.optimizers",
-        "predict": "evaluation.predict",
-        "register_model": "registry",
-        "save_weights": "weights.files",
-        "schedules": "training.schedules",
-    },
-)
+
+@when_imported("keras")
+def _register_classes(keras: Any) -> None:
+    """Import the modules that register classes with Keras, so that it can load files that contain these classes."""
+    import cifar_zoo.layers
+    import cifar_zoo.training.optimizers
+    import cifar_zoo.training.schedules  # noqa: F401

@@ -86,7 +86,7 @@ def main() -> None:
     print(f"accuracy after fine-tuning: {accuracy:.2%}")
 
     keras.Sequential([*model.layers, keras.layers.Softmax()]).save(args.output)
-    scores = cifar_zoo.load_model(args.output).predict(x_test[:1], verbose=0)[0]
+    scores = keras.saving.load_model(args.output).predict(x_test[:1], verbose=0)[0]
     best = int(np.argmax(scores))
     print(f"{args.output}: an image of class {names[y_test[0]]} is of class {names[best]} by {scores[best]:.1%}")
 

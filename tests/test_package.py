@@ -96,7 +96,11 @@ def imported_rooms(tree):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             modules = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "import_module",
+            "__import__",
+            "LazyModule",
+        ):
             modules = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
         else:
             continue
@@ -126,6 +130,7 @@ def test_imports_point_one_way(path):
         ("if TYPE_CHECKING:\n    from cifar_zoo.registry import Row", ["registry"]),
         ("importlib.import_module('cifar_zoo.models')", ["models"]),
         ("import_module(f'cifar_zoo.{name}')", ["__init__"]),
+        ("store = LazyModule('cifar_zoo.weights.store')", ["weights"]),
         ("import keras, numpy", []),
     ],
 )

@@ -1,75 +1,36 @@
-"""Layers for the networks of the zoo and for anybody's own; each is loaded, with Keras, when it is first used."""
+"""Keras layers for the networks of the zoo and for anybody's own."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from cifar_zoo.layers.activation import Activation
+from cifar_zoo.layers.alternating_flip import AlternatingFlip
+from cifar_zoo.layers.batch_normalization import BatchNormalization
+from cifar_zoo.layers.cbam import CBAM
+from cifar_zoo.layers.channel_attention import ChannelAttention
+from cifar_zoo.layers.channel_shuffle import ChannelShuffle
+from cifar_zoo.layers.conv2d import Conv2D
+from cifar_zoo.layers.cutmix import CutMix
+from cifar_zoo.layers.cutout import Cutout
+from cifar_zoo.layers.dirac import Dirac
+from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
+from cifar_zoo.layers.grouped_conv2d import GroupedConv2D
+from cifar_zoo.layers.local_response_normalization import LocalResponseNormalization
+from cifar_zoo.layers.max_pooling2d import MaxPooling2D
+from cifar_zoo.layers.mixup import Mixup, mix_targets
+from cifar_zoo.layers.pad_channels import PadChannels
+from cifar_zoo.layers.patch_whitening import PatchWhitening
+from cifar_zoo.layers.per_image_standardization import PerImageStandardization
+from cifar_zoo.layers.random_affine import RandomAffine
+from cifar_zoo.layers.random_brightness import RandomBrightness
+from cifar_zoo.layers.random_contrast import RandomContrast
+from cifar_zoo.layers.random_crop import RandomCrop
+from cifar_zoo.layers.random_flip import RandomFlip
+from cifar_zoo.layers.selective_kernel import SelectiveKernel
+from cifar_zoo.layers.shake_drop import ShakeDrop
+from cifar_zoo.layers.shake_shake import ShakeShake
+from cifar_zoo.layers.spatial_attention import SpatialAttention
+from cifar_zoo.layers.squeeze_excite import SqueezeExcite
+from cifar_zoo.layers.stochastic_depth import StochasticDepth, linear_decay
+from cifar_zoo.layers.trivial_augment import TrivialAugmentWide
 
-if TYPE_CHECKING:
-    from cifar_zoo.layers.activation import Activation
-    from cifar_zoo.layers.alternating_flip import AlternatingFlip
-    from cifar_zoo.layers.batch_normalization import BatchNormalization
-    from cifar_zoo.layers.cbam import CBAM
-    from cifar_zoo.layers.channel_attention import ChannelAttention
-    from cifar_zoo.layers.channel_shuffle import ChannelShuffle
-    from cifar_zoo.layers.conv2d import Conv2D
-    from cifar_zoo.layers.cutmix import CutMix
-    from cifar_zoo.layers.cutout import Cutout
-    from cifar_zoo.layers.dirac import Dirac
-    from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
-    from cifar_zoo.layers.grouped_conv2d import GroupedConv2D
-    from cifar_zoo.layers.local_response_normalization import LocalResponseNormalization
-    from cifar_zoo.layers.max_pooling2d import MaxPooling2D
-    from cifar_zoo.layers.mixup import Mixup, mix_targets
-    from cifar_zoo.layers.pad_channels import PadChannels
-    from cifar_zoo.layers.patch_whitening import PatchWhitening
-    from cifar_zoo.layers.per_image_standardization import PerImageStandardization
-    from cifar_zoo.layers.random_affine import RandomAffine
-    from cifar_zoo.layers.random_brightness import RandomBrightness
-    from cifar_zoo.layers.random_contrast import RandomContrast
-    from cifar_zoo.layers.random_crop import RandomCrop
-    from cifar_zoo.layers.random_flip import RandomFlip
-    from cifar_zoo.layers.selective_kernel import SelectiveKernel
-    from cifar_zoo.layers.shake_drop import ShakeDrop
-    from cifar_zoo.layers.shake_shake import ShakeShake
-    from cifar_zoo.layers.spatial_attention import SpatialAttention
-    from cifar_zoo.layers.squeeze_excite import SqueezeExcite
-    from cifar_zoo.layers.stochastic_depth import StochasticDepth, linear_decay
-    from cifar_zoo.layers.trivial_augment import TrivialAugmentWide
-
-_MODULES = {
-    "Activation": "activation",
-    "AlternatingFlip": "alternating_flip",
-    "BatchNormalization": "batch_normalization",
-    "CBAM": "cbam",
-    "ChannelAttention": "channel_attention",
-    "ChannelShuffle": "channel_shuffle",
-    "Conv2D": "conv2d",
-    "CutMix": "cutmix",
-    "Cutout": "cutout",
-    "Dirac": "dirac",
-    "DrawColumn": "fractal_join",
-    "FractalJoin": "fractal_join",
-    "GroupedConv2D": "grouped_conv2d",
-    "LocalResponseNormalization": "local_response_normalization",
-    "MaxPooling2D": "max_pooling2d",
-    "Mixup": "mixup",
-    "PadChannels": "pad_channels",
-    "PatchWhitening": "patch_whitening",
-    "PerImageStandardization": "per_image_standardization",
-    "RandomAffine": "random_affine",
-    "RandomBrightness": "random_brightness",
-    "RandomContrast": "random_contrast",
-    "RandomCrop": "random_crop",
-    "RandomFlip": "random_flip",
-    "SelectiveKernel": "selective_kernel",
-    "ShakeDrop": "shake_drop",
-    "ShakeShake": "shake_shake",
-    "SpatialAttention": "spatial_attention",
-    "SqueezeExcite": "squeeze_excite",
-    "StochasticDepth": "stochastic_depth",
-    "TrivialAugmentWide": "trivial_augment",
-    "linear_decay": "stochastic_depth",
-    "mix_targets": "mixup",
-}
 __all__ = [
     "CBAM",
     "Activation",
@@ -105,9 +66,3 @@ __all__ = [
     "linear_decay",
     "mix_targets",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"cifar_zoo.layers has no layer {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,10 +1,8 @@
 """Smooth activations that are fast on TensorFlow's CPU too."""
 
-import functools
-
 import keras
 
-from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
+from cifar_zoo.backend.tensorflow_cpu import compiled_elementwise, on_tensorflow_cpu
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -37,34 +35,10 @@ class Activation(keras.layers.Activation):
     """
 
     def call(self, inputs, training=False):
-        if training and self.activation in _COMPOSED and on_tensorflow_cpu():
-            return _compiled(self.activation)(inputs)
+        if training and self.activation in _COMPOSED and self.compute_dtype != "float64" and on_tensorflow_cpu():
+            return compiled_elementwise(self.activation)(inputs)
         return super().call(inputs)
 
 
 # Those of Keras that TensorFlow has no kernel for, or none for the gradient.
 _COMPOSED = (keras.activations.gelu, keras.activations.silu, keras.activations.hard_silu)
-
-
-@functools.cache
-def _compiled(activation):
-    """An elementwise function, and its gradient, each compiled to one loop in float32."""
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def forward(inputs):
-        return tf.cast(activation(tf.cast(inputs, tf.float32)), inputs.dtype)
-
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def backward(inputs, upstream):
-        inputs = tf.cast(inputs, tf.float32)
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = activation(inputs)
-        return tf.cast(tape.gradient(outputs, inputs, tf.cast(upstream, tf.float32)), upstream.dtype)
-
-    @tf.custom_gradient
-    def apply(inputs):
-        return forward(inputs), lambda upstream: backward(inputs, upstream)
-
-    return apply

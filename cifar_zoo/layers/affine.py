@@ -24,7 +24,7 @@ def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0
     images = ops.convert_to_tensor(images)
     batch, (height, width, channels) = ops.shape(images)[0], images.shape[1:]
     flat = ops.reshape(images, (-1, channels))
-    first = ops.arange(batch)[:, None, None] * (height * width)
+    first = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
 
     def pixels(row, column):
         """The pixels at whole-numbered places (batch, height, width), by one gather over the flattened batch."""

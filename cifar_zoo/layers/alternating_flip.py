@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class AlternatingFlip(keras.layers.Layer):
@@ -39,9 +41,7 @@ class AlternatingFlip(keras.layers.Layer):
 
     def __init__(self, steps_per_epoch, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(steps_per_epoch, int) or steps_per_epoch < 1:
-            raise ValueError(f"steps_per_epoch must be a positive integer, not {steps_per_epoch!r}")
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch = integer("steps_per_epoch", steps_per_epoch)
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)
         self.input_spec = keras.layers.InputSpec(ndim=4)

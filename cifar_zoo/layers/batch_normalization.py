@@ -1,8 +1,9 @@
 """Batch normalization that is fast on TensorFlow and PyTorch too."""
 
-import math
-
 import keras
+from keras import ops
+
+from cifar_zoo.backend import normalization
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -43,49 +44,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def call(self, inputs, training=None, mask=None):
-        plain = not self.synchronized and mask is None and self.axis in (-1, 3) and len(inputs.shape) == 4
-        plain = plain and not getattr(self, "renorm", False)
+        images = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        plain = images and mask is None and not self.synchronized and not getattr(self, "renorm", False)
         learns = bool(training) and self.trainable
-        if plain and keras.backend.backend() == "tensorflow" and learns:
-            return self._in_tensorflow(inputs)
-        if plain and keras.backend.backend() == "torch" and not (learns and math.prod(inputs.shape[:3]) == 1):
-            return self._in_torch(inputs, learns)
+        gamma, beta = self.gamma if self.scale else None, self.beta if self.center else None
+        if plain and learns and normalization.has_batch_kernel(inputs):
+            outputs, mean, variance = normalization.normalize_by_batch(inputs, gamma, beta, self.epsilon)
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                batch = ops.cast(batch, moving.dtype)
+                moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+            return outputs
+        if plain and not learns and normalization.has_moving_kernel():
+            mean, variance = self.moving_mean, self.moving_variance
+            return normalization.normalize_by_moving(inputs, mean, variance, gamma, beta, self.epsilon)
         return super().call(inputs, training=training, mask=mask)
-
-    def _in_tensorflow(self, inputs):
-        import tensorflow as tf
-
-        channels, nothing = inputs.shape[-1], tf.zeros([0])
-        scale = tf.cast(keras.ops.convert_to_tensor(self.gamma), tf.float32) if self.scale else tf.ones([channels])
-        offset = tf.cast(keras.ops.convert_to_tensor(self.beta), tf.float32) if self.center else tf.zeros([channels])
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=self.epsilon, is_training=True
-        )
-        self._follow(mean, variance, tf.cast(tf.size(inputs) / channels, tf.float32))
-        return outputs
-
-    def _in_torch(self, inputs, learns):
-        import torch
-
-        dtype = keras.backend.result_type(inputs.dtype, "float32")
-        mean, variance = (keras.ops.cast(moving, dtype) for moving in (self.moving_mean, self.moving_variance))
-        if learns:  # to be filled with those of the batch
-            mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
-        outputs = torch.nn.functional.batch_norm(
-            inputs.permute(0, 3, 1, 2),  # a view
-            mean,
-            variance,
-            keras.ops.cast(self.gamma, dtype) if self.scale else None,
-            keras.ops.cast(self.beta, dtype) if self.center else None,
-            training=learns,
-            momentum=1.0,
-            eps=self.epsilon,
-        )
-        if learns:
-            self._follow(mean, variance, inputs.numel() // inputs.shape[-1])
-        return outputs.permute(0, 2, 3, 1)
-
-    def _follow(self, mean, variance, count):
-        """Move the moving statistics towards those of a batch, whose variance the kernels divide by n - 1."""
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))

@@ -3,6 +3,7 @@
 import keras
 
 from cifar_zoo.layers.channel_attention import ChannelAttention
+from cifar_zoo.layers.checks import integer
 from cifar_zoo.layers.spatial_attention import SpatialAttention
 
 
@@ -33,11 +34,11 @@ class CBAM(keras.layers.Layer):
 
     def __init__(self, ratio=16, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
-        self.ratio = ratio
-        self.kernel_size = kernel_size
+        self.ratio = integer("ratio", ratio)
+        self.kernel_size = integer("kernel_size", kernel_size)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self.channel = ChannelAttention(ratio, name=f"{self.name}_channel", dtype=self.dtype_policy)
-        self.spatial = SpatialAttention(kernel_size, name=f"{self.name}_spatial", dtype=self.dtype_policy)
+        self.channel = ChannelAttention(self.ratio, name=f"{self.name}_channel", dtype=self.dtype_policy)
+        self.spatial = SpatialAttention(self.kernel_size, name=f"{self.name}_spatial", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.channel.build(input_shape)

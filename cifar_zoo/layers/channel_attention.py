@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ChannelAttention(keras.layers.Layer):
@@ -31,9 +33,7 @@ class ChannelAttention(keras.layers.Layer):
 
     def __init__(self, ratio=16, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(ratio, int) or ratio < 1:
-            raise ValueError(f"ratio must be a positive integer, not {ratio!r}")
-        self.ratio = ratio
+        self.ratio = integer("ratio", ratio)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ChannelShuffle(keras.layers.Layer):
@@ -30,9 +32,7 @@ class ChannelShuffle(keras.layers.Layer):
 
     def __init__(self, groups=2, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(groups, int) or groups < 1:
-            raise ValueError(f"groups must be a positive integer, not {groups!r}")
-        self.groups = groups
+        self.groups = integer("groups", groups)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):

@@ -1,9 +1,9 @@
 """Convolution that is fast on PyTorch and learns fast on TensorFlow's CPU too."""
 
 import keras
-from keras import ops
 
-from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
+from cifar_zoo.backend import convolution
+from cifar_zoo.layers.checks import integer, sides
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -19,6 +19,9 @@ class Conv2D(keras.layers.Conv2D):
         kernel_size: integer, or two for height and width.
         strides: integer, or two for height and width.
         padding: "same" or "valid".
+        data_format: "channels_last" or "channels_first"; the global setting of Keras has no influence.
+        dilation_rate: integer, or two for height and width.
+        groups: number of groups, see `GroupedConv2D`.
         **kwargs: the others of `keras.layers.Conv2D`.
 
     Call arguments:
@@ -36,8 +39,27 @@ class Conv2D(keras.layers.Conv2D):
         (2, 8, 8, 16)
     """
 
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", **kwargs):
-        super().__init__(filters, kernel_size, strides=strides, padding=padding, **kwargs)
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format="channels_last",
+        dilation_rate=1,
+        groups=1,
+        **kwargs,
+    ):
+        super().__init__(
+            integer("filters", filters, at_least=None),
+            sides("kernel_size", kernel_size),
+            strides=sides("strides", strides),
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=sides("dilation_rate", dilation_rate),
+            groups=integer("groups", groups, at_least=None),
+            **kwargs,
+        )
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -45,66 +67,13 @@ class Conv2D(keras.layers.Conv2D):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes=self.input_spec.axes)
 
     def convolution_op(self, inputs, kernel):
-        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
-            return super().convolution_op(inputs, kernel)
-        outputs = ops.conv(
-            inputs.permute(0, 3, 1, 2),  # a view, whose channels are last in memory, as PyTorch likes best
-            kernel,
-            self.strides,
-            self.padding,
-            "channels_first",
-            self.dilation_rate,
-        )
-        return outputs.permute(0, 2, 3, 1)
+        return convolution.conv(inputs, kernel, self.strides, self.padding, self.data_format, self.dilation_rate)
 
     def call(self, inputs):
-        if not self._products_are_faster(inputs):
-            return super().call(inputs)
-        weights = [self.kernel, self.bias] if self.use_bias else [self.kernel]
-        outputs = _convolve(self.padding.upper(), inputs, *(ops.cast(weight, inputs.dtype) for weight in weights))
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def _products_are_faster(self, inputs):
-        """Whether they were in measurements, on a CPU with AMX and batches of 128."""
-        if not on_tensorflow_cpu() or inputs.dtype != "bfloat16":
-            return False
-        rows, columns, channels = inputs.shape[1:]
         plain = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
-        if not plain or self.data_format != "channels_last" or rows is None or columns is None:
-            return False
-        return self.kernel_size == (1, 1) or 4 * rows * columns <= min(channels, self.filters)
-
-
-def _convolve(padding, *tensors):
-    """A convolution of inputs with a kernel at stride 1, and perhaps a bias, whose gradients are our own."""
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def convolve(inputs, kernel, *bias):
-        def gradients(upstream):
-            of_inputs = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding=padding
-            )
-            # Not that of `bias_add`, which on the CPU is summed in bfloat16 and far off.
-            of_bias = [tf.reduce_sum(upstream, axis=(0, 1, 2)) for _ in bias]
-            return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape, padding), *of_bias
-
-        outputs = tf.nn.conv2d(inputs, kernel, 1, padding)
-        return (tf.nn.bias_add(outputs, *bias) if bias else outputs), gradients
-
-    return convolve(*tensors)
-
-
-def _kernel_gradient(inputs, upstream, shape, padding):
-    """For each place in the kernel what it saw (pixels, channels), transposed, times the gradient (pixels, filters)."""
-    import tensorflow as tf
-
-    height, width, channels, filters = shape
-    if padding == "SAME":
-        top, left = (height - 1) // 2, (width - 1) // 2
-        inputs = tf.pad(inputs, [[0, 0], [top, height - 1 - top], [left, width - 1 - left], [0, 0]])
-    rows, columns = upstream.shape[1:3]
-    upstream = tf.reshape(upstream, (-1, filters))
-    places = [(i, j) for i in range(height) for j in range(width)]
-    seen = [tf.reshape(inputs[:, i : i + rows, j : j + columns], (-1, channels)) for i, j in places]
-    return tf.reshape(tf.stack([tf.matmul(pixels, upstream, transpose_a=True) for pixels in seen]), shape)
+        plain = plain and self.data_format == "channels_last"
+        if not plain or not convolution.kernel_gradient_by_products_is_fast(inputs, self.kernel.shape):
+            return super().call(inputs)
+        bias = self.bias if self.use_bias else None
+        outputs = convolution.conv_with_product_gradient(inputs, self.kernel, bias, self.padding)
+        return outputs if self.activation is None else self.activation(outputs)

@@ -10,12 +10,13 @@ from cifar_zoo.layers.mixup import Mixup, symmetric_beta
 class CutMix(Mixup):
     """Paste a box of another image of the batch into each image; at inference pass it on (Yun et al. 2019).
 
-    The box has the proportions of the image and the area 1 - lambda, with lambda drawn from Beta(alpha, alpha). Its
-    center is uniform over the image, so that part of the box may lie outside; the share is that of the pixels that
-    are left. The other image is the one before it in the batch, for the first one the last; see `mix_targets`.
+    The box has the proportions of the image and the area 1 - lam, with lam drawn from Beta(alpha, alpha). Its center is
+    uniform over the image, so that part of the box may lie outside; the lam that is returned is the fraction of the
+    image that is left. The other image is the previous one in the batch, and for the first image the last one; see
+    `mix_targets`.
 
     Args:
-        alpha: positive number; 1 for a uniform lambda.
+        alpha: positive number; 1 for a uniform lam.
         per: "batch" to draw one box a batch, as in the paper, or "image" to draw for each image.
         seed: integer or None. Seed of the draws.
 
@@ -23,8 +24,8 @@ class CutMix(Mixup):
         images: a tensor (batch, height, width, channels) of any real dtype; height and width must be known.
         training: boolean.
 
-    Returns: the mixed images, of the same shape in the layer's compute dtype, and the share of each image's own
-        target, float32 (batch,); ones at inference.
+    Returns: the mixed images, of the same shape in the layer's compute dtype, and lam, float32 (batch,); ones at
+        inference.
 
     Raises:
         ValueError: for an alpha that is not positive, another `per`, or images of another rank.
@@ -32,15 +33,15 @@ class CutMix(Mixup):
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> mixed, share = layers.CutMix(seed=0)(np.ones((4, 32, 32, 3), "uint8"), training=True)
-        >>> tuple(mixed.shape), tuple(share.shape)
+        >>> mixed, lam = layers.CutMix(seed=0)(np.ones((4, 32, 32, 3), "uint8"), training=True)
+        >>> tuple(mixed.shape), tuple(lam.shape)
         ((4, 32, 32, 3), (4,))
     """
 
     def __init__(self, alpha=1.0, per="batch", seed=None, **kwargs):
         super().__init__(alpha=alpha, per=per, seed=seed, **kwargs)
 
-    def _shares(self, draws, height, width):
+    def _coefficients(self, draws, height, width):
         side = ops.sqrt(1 - symmetric_beta(self.alpha, *draws[:4]))
         rows, columns = _span(draws[4], side, height), _span(draws[5], side, width)
         own = 1 - rows[:, :, None, None] * columns[:, None, :, None]

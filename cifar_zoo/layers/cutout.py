@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Cutout(keras.layers.Layer):
@@ -34,9 +36,7 @@ class Cutout(keras.layers.Layer):
 
     def __init__(self, size, fill=0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a positive integer, not {size!r}")
-        self.size = size
+        self.size = integer("size", size)
         self.fill = fill
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)
@@ -52,7 +52,7 @@ class Cutout(keras.layers.Layer):
     def _span(self, batch, length):
         """Which of `length` rows the square of each image covers: booleans (batch, length)."""
         start = keras.random.randint((batch, 1), 0, length, seed=self._generator) - self.size // 2
-        row = ops.arange(length)[None, :]
+        row = ops.arange(length, dtype="int32")[None, :]
         return (row >= start) & (row < start + self.size)
 
     def compute_output_shape(self, input_shape):

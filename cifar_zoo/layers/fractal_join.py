@@ -3,14 +3,16 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class FractalJoin(keras.layers.Layer):
     """The mean of the paths that meet; in training, of those that drop-path leaves (Larsson et al. 2016).
 
     Local drop-path drops each input of each image with `drop_probability`; if all were dropped, one of them, drawn
-    uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for a
-    image, and all joins are told of it.
+    uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for
+    an image, and all joins receive it.
 
     Args:
         drop_probability: number in [0, 1].
@@ -53,7 +55,7 @@ class FractalJoin(keras.layers.Layer):
             return sum(inputs) / len(inputs)
         keep = self._survivors(len(inputs), ops.shape(inputs[0])[0])
         if column is not None:
-            chosen = ops.arange(len(inputs))[:, None] == column
+            chosen = ops.arange(len(inputs), dtype="int32")[:, None] == column
             keep = ops.where(column < 0, keep, chosen | (column >= len(inputs)))
         share = ops.cast(keep, "float32")
         share = ops.cast(share / ops.sum(share, axis=0), inputs[0].dtype)[:, :, None, None, None]
@@ -100,11 +102,9 @@ class DrawColumn(keras.layers.Layer):
 
     def __init__(self, columns, probability=0.5, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(columns, int) or columns < 1:
-            raise ValueError(f"columns must be a positive integer, not {columns!r}")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be in [0, 1], not {probability}")
-        self.columns = columns
+        self.columns = integer("columns", columns)
         self.probability = probability
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cifar_zoo.backend import convolution
 from cifar_zoo.layers.conv2d import Conv2D
 
 # Measured on TensorFlow and JAX: close to the fastest for all widths of ResNeXt, SKNet and DPN.
@@ -26,6 +27,7 @@ class GroupedConv2D(Conv2D):
         dilation_rate: integer, or two for height and width.
         use_bias: boolean. Whether to add a bias to each output channel.
         kernel_initializer: name or initializer of the kernel.
+        data_format: "channels_last" or "channels_first"; the global setting of Keras has no influence.
         **kwargs: the others of `keras.layers.Conv2D`.
 
     Call arguments:
@@ -55,6 +57,7 @@ class GroupedConv2D(Conv2D):
         dilation_rate=1,
         use_bias=True,
         kernel_initializer="he_normal",
+        data_format="channels_last",
         **kwargs,
     ):
         super().__init__(
@@ -63,6 +66,7 @@ class GroupedConv2D(Conv2D):
             strides=strides,
             groups=groups,
             padding=padding,
+            data_format=data_format,
             dilation_rate=dilation_rate,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
@@ -77,7 +81,7 @@ class GroupedConv2D(Conv2D):
         return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs, kernel):
-        if self.groups == 1 or _native_is_fast():
+        if self.groups == 1 or convolution.grouped_conv_is_fast():
             return super().convolution_op(inputs, kernel)
         kernel = ops.convert_to_tensor(kernel)
         group_inputs = kernel.shape[2]
@@ -98,16 +102,3 @@ class GroupedConv2D(Conv2D):
 def _groups_in_chunk(groups, width):
     """How many groups of `width` channels to take at a time: a divisor of their number."""
     return max(n for n in range(1, groups + 1) if groups % n == 0 and (n == 1 or n * width <= CHUNK_CHANNELS))
-
-
-def _native_is_fast():
-    """Whether the backend's own grouped convolution is fast where this process computes."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    return True

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class LocalResponseNormalization(keras.layers.Layer):
@@ -36,15 +38,13 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def __init__(self, depth_radius=5, bias=1.0, alpha=1.0, beta=0.5, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(depth_radius, int) or depth_radius < 0:
-            raise ValueError(f"depth_radius must be an integer of at least 0, not {depth_radius!r}")
         if not bias > 0:
             raise ValueError(f"bias must be positive, not {bias}")
         if not alpha >= 0:
             raise ValueError(f"alpha must be at least 0, not {alpha}")
         if not beta > 0:
             raise ValueError(f"beta must be positive, not {beta}")
-        self.depth_radius = depth_radius
+        self.depth_radius = integer("depth_radius", depth_radius, at_least=0)
         self.bias = bias
         self.alpha = alpha
         self.beta = beta

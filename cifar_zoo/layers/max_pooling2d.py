@@ -1,7 +1,9 @@
 """Max-pooling that is fast on PyTorch too."""
 
 import keras
-from keras import ops
+
+from cifar_zoo.backend import pooling
+from cifar_zoo.layers.checks import sides
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -14,6 +16,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
         pool_size: integer, or two for height and width.
         strides: integer, or two for height and width; None for those of `pool_size`.
         padding: "same" or "valid".
+        data_format: "channels_last" or "channels_first"; the global setting of Keras has no influence.
         **kwargs: the others of `keras.layers.MaxPooling2D`.
 
     Call arguments:
@@ -31,11 +34,14 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
         (2, 4, 4, 4)
     """
 
-    def __init__(self, pool_size=2, strides=None, padding="valid", **kwargs):
-        super().__init__(pool_size, strides=strides, padding=padding, **kwargs)
+    def __init__(self, pool_size=2, strides=None, padding="valid", data_format="channels_last", **kwargs):
+        super().__init__(
+            sides("pool_size", pool_size),
+            strides=None if strides is None else sides("strides", strides),
+            padding=padding,
+            data_format=data_format,
+            **kwargs,
+        )
 
     def call(self, inputs):
-        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
-            return super().call(inputs)
-        planes = inputs.permute(0, 3, 1, 2)  # a view, as in Conv2D
-        return ops.max_pool(planes, self.pool_size, self.strides, self.padding, "channels_first").permute(0, 2, 3, 1)
+        return pooling.max_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)

@@ -8,22 +8,23 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Mixup(keras.layers.Layer):
-    """Blend each image with another one of the batch; at inference pass it on (Zhang et al. 2018).
+    """Blend each image with another image of the batch; at inference pass it on (Zhang et al. 2018).
 
-    The share of an image itself is drawn from Beta(alpha, alpha). The other image is the one before it in the batch,
-    for the first one the last: batches come shuffled, and so only the share has to reach the loss, see `mix_targets`.
+    The result is `lam * image + (1 - lam) * other`, with the mixing coefficient lam drawn from Beta(alpha, alpha). The
+    other image is the previous one in the batch, and for the first image the last one. Batches come shuffled, so that
+    this is as good as a random choice, and only lam has to reach the loss, see `mix_targets`.
 
     Args:
-        alpha: positive number. Small: most images are nearly pure; 1: all shares are as likely.
-        per: "batch" to draw one share a batch, as in the authors' code, or "image" to draw for each image.
+        alpha: positive number. With a small alpha most images are nearly unmixed; 1 makes lam uniform.
+        per: "batch" to draw one lam for the batch, as in the authors' code, or "image" to draw one for each image.
         seed: integer or None. Seed of the draws.
 
     Call arguments:
         images: a tensor (batch, height, width, channels) of any real dtype.
         training: boolean.
 
-    Returns: the mixed images, of the same shape in the layer's compute dtype, and the share of each image's own
-        target, float32 (batch,); ones at inference.
+    Returns: the mixed images, of the same shape in the layer's compute dtype, and lam, float32 (batch,); ones at
+        inference.
 
     Raises:
         ValueError: for an alpha that is not positive, another `per`, or images of another rank.
@@ -31,8 +32,8 @@ class Mixup(keras.layers.Layer):
     Example:
         >>> import numpy as np
         >>> from cifar_zoo import layers
-        >>> mixed, share = layers.Mixup(alpha=0.2, seed=0)(np.ones((4, 32, 32, 3), "uint8"), training=True)
-        >>> tuple(mixed.shape), tuple(share.shape)
+        >>> mixed, lam = layers.Mixup(alpha=0.2, seed=0)(np.ones((4, 32, 32, 3), "uint8"), training=True)
+        >>> tuple(mixed.shape), tuple(lam.shape)
         ((4, 32, 32, 3), (4,))
     """
 
@@ -55,14 +56,14 @@ class Mixup(keras.layers.Layer):
             return images, ops.ones((batch,), "float32")
         count = batch if self.per == "image" else 1
         draws = keras.random.uniform((6, count), 1e-30, 1, "float32", self._generator)
-        own, share = self._shares(ops.unstack(draws, 6), height, width)
-        own = ops.cast(own, self.compute_dtype)
-        return own * images + (1 - own) * ops.roll(images, 1, axis=0), ops.broadcast_to(share, (batch,))
+        weight, lam = self._coefficients(ops.unstack(draws, 6), height, width)
+        weight = ops.cast(weight, self.compute_dtype)
+        return weight * images + (1 - weight) * ops.roll(images, 1, axis=0), ops.broadcast_to(lam, (batch,))
 
-    def _shares(self, draws, height, width):
-        """The shares of an image's own pixels (count, 1 or height, 1 or width, 1) and of its own target (count,)."""
-        share = symmetric_beta(self.alpha, *draws[:4])
-        return share[:, None, None, None], share
+    def _coefficients(self, draws, height, width):
+        """The weight of each pixel of an image (count, 1 or height, 1 or width, 1), and that of its target (count,)."""
+        lam = symmetric_beta(self.alpha, *draws[:4])
+        return lam[:, None, None, None], lam
 
     def compute_output_shape(self, input_shape):
         return input_shape, (input_shape[0],)
@@ -74,14 +75,15 @@ class Mixup(keras.layers.Layer):
         return {**super().get_config(), "alpha": self.alpha, "per": self.per, "seed": self.seed}
 
 
-def mix_targets(targets, share):
+def mix_targets(targets, lam):
     """Blend the targets of a batch as `Mixup` and `CutMix` blend its images.
 
     Args:
         targets: a tensor (batch, classes).
-        share: weight of each image's own target, (batch,), as these layers give it.
+        lam: weight of each image's own target, (batch,), as returned by these layers.
 
-    Returns: share * targets + (1 - share) * (those of the image before, for the first one of the last).
+    Returns: a tensor `lam * targets + (1 - lam) * others`, where the others are the targets of the previous image, and
+        for the first image those of the last one.
 
     Example:
         >>> import numpy as np
@@ -91,16 +93,16 @@ def mix_targets(targets, share):
         [[0.75, 0.25], [0.0, 1.0]]
     """
     targets = ops.convert_to_tensor(targets)
-    share = ops.cast(share, targets.dtype)[:, None]
-    return share * targets + (1 - share) * ops.roll(targets, 1, axis=0)
+    lam = ops.cast(lam, targets.dtype)[:, None]
+    return lam * targets + (1 - lam) * ops.roll(targets, 1, axis=0)
 
 
 def symmetric_beta(alpha, radius, angle, left, right):
     """Values of Beta(alpha, alpha), out of four independent ones of Uniform(0, 1).
 
-    One coordinate of a random point on the sphere in 2 * alpha + 3 dimensions, brought to (0, 1), is that share of two
-    gamma variables of alpha + 1 (Ulrich 1984), and each of these times uniform ** (1 / alpha) is one of alpha. There is
-    no rejection, which XLA could not compile, and in logits nothing runs out of range where alpha is small.
+    One coordinate of a random point on the sphere in 2 * alpha + 3 dimensions, brought to (0, 1), is the quotient
+    a / (a + b) of two gamma variables of alpha + 1 (Ulrich 1984), and each of these times uniform ** (1 / alpha) is one
+    of alpha. Nothing is rejected, which XLA could not compile, and as logits the values stay in range at a small alpha.
     """
     coordinate = ops.sqrt(1 - radius ** (2 / (2 * alpha + 1))) * ops.cos(2 * math.pi * angle)
     return ops.sigmoid(2 * ops.arctanh(coordinate) + (ops.log(left) - ops.log(right)) / alpha)

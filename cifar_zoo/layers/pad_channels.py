@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PadChannels(keras.layers.Layer):
@@ -29,9 +31,7 @@ class PadChannels(keras.layers.Layer):
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be a positive integer, not {channels!r}")
-        self.channels = channels
+        self.channels = integer("channels", channels)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):

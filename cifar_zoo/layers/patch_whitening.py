@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from cifar_zoo.backend.gradients import without_gradient
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PatchWhitening(keras.layers.Layer):
@@ -41,11 +44,9 @@ class PatchWhitening(keras.layers.Layer):
 
     def __init__(self, size=2, epsilon=5e-4, **kwargs):
         super().__init__(autocast=False, **kwargs)  # which would round the inputs
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a positive integer, not {size!r}")
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, not {epsilon}")
-        self.size = size
+        self.size = integer("size", size)
         self.epsilon = epsilon
         self.held = False  # whether the bias gets no gradient, which is then not computed
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -91,8 +92,10 @@ class PatchWhitening(keras.layers.Layer):
         self.kernel.assign(np.concatenate([filters, -filters], axis=-1).reshape(self.kernel.shape))
 
     def call(self, inputs):
-        outputs = ops.conv(ops.cast(inputs, "float32"), self.kernel, padding="valid", data_format="channels_last")
-        return ops.cast(outputs + (_held(self.bias) if self.held else self.bias), self.compute_dtype)
+        inputs, kernel = ops.cast(inputs, "float32"), ops.cast(self.kernel, "float32")
+        outputs = ops.conv(inputs, kernel, padding="valid", data_format="channels_last")
+        bias = without_gradient(self.bias) if self.held else self.bias
+        return ops.cast(outputs + ops.cast(bias, "float32"), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         batch, rows, columns, channels = input_shape
@@ -101,13 +104,3 @@ class PatchWhitening(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "epsilon": self.epsilon}
-
-
-def _held(bias):
-    """A bias whose gradient is zero, so that nothing is computed for it. PyTorch would miss it, and keeps it."""
-    if keras.backend.backend() == "tensorflow":  # would find it missing, too, if it were only stopped
-        import tensorflow as tf
-
-        zero = tf.custom_gradient(lambda value: (tf.identity(value), tf.zeros_like))
-        return zero(tf.convert_to_tensor(bias))
-    return ops.stop_gradient(bias) if keras.backend.backend() == "jax" else bias

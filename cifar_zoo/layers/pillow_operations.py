@@ -44,7 +44,7 @@ def sharpness(images, factor):
     box = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
     smooth = ops.floor((2 * (box + 4 * images[:, 1:-1, 1:-1]) + 13) / 26)  # the middle weighs 5 of 13; rounded
     smooth = ops.pad(smooth, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    row, column = ops.arange(height)[:, None, None], ops.arange(width)[:, None]
+    row, column = ops.arange(height, dtype="int32")[:, None, None], ops.arange(width, dtype="int32")[:, None]
     inside = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
     return blend(ops.where(inside, smooth, images), images, factor)
 
@@ -81,7 +81,7 @@ def equalize(images):
     brightest = ops.sum(ops.cast(values == ops.max(values, axis=-1, keepdims=True), "float32"), axis=-1, keepdims=True)
     step = ops.floor((pixels - brightest + 0.5) / 255)
     table = ops.floor((below + ops.floor(step / 2) + 0.5) / ops.maximum(step, 1))
-    place = ops.arange(ops.shape(values)[0])[:, None] * 256 + ops.cast(values, "int32")
+    place = ops.arange(ops.shape(values)[0], dtype="int32")[:, None] * 256 + ops.cast(values, "int32")
     spread = ops.minimum(ops.take(ops.reshape(table, (-1,)), place), 255)
     spread = ops.where(step > 0, spread, values)
     return ops.transpose(ops.reshape(spread, (-1, channels, height, width)), (0, 2, 3, 1))

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 PADDING_MODES = ("reflect", "constant")
 
 
@@ -39,16 +41,11 @@ class RandomCrop(keras.layers.Layer):
 
     def __init__(self, height, width, padding=0, padding_mode="reflect", fill=0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        for name, size in (("height", height), ("width", width)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a positive integer, not {size!r}")
-        if not isinstance(padding, int) or padding < 0:
-            raise ValueError(f"padding must be an integer from 0, not {padding!r}")
         if padding_mode not in PADDING_MODES:
             raise ValueError(f"padding_mode must be one of {PADDING_MODES}, not {padding_mode!r}")
-        self.height = height
-        self.width = width
-        self.padding = padding
+        self.height = integer("height", height)
+        self.width = integer("width", width)
+        self.padding = integer("padding", padding, at_least=0)
         self.padding_mode = padding_mode
         self.fill = fill
         self.seed = seed
@@ -74,7 +71,8 @@ class RandomCrop(keras.layers.Layer):
         row, no_row = self._window(batch, rows, self.height)
         column, no_column = self._window(batch, columns, self.width)
         # One gather over the flattened batch does padding and crop at once, on integers as they come.
-        place = (ops.arange(batch)[:, None, None] * rows + row[:, :, None]) * columns + column[:, None, :]
+        image = ops.arange(batch, dtype="int32")[:, None, None]
+        place = (image * rows + row[:, :, None]) * columns + column[:, None, :]
         result = ops.take(ops.reshape(images, (-1, channels)), place, axis=0)
         if self.padding_mode == "reflect":
             return result
@@ -85,7 +83,7 @@ class RandomCrop(keras.layers.Layer):
         """For each image, which of `size` rows are seen, (batch, length), and where the window is outside of them."""
         slack = size + 2 * self.padding - length
         start = keras.random.randint((batch, 1), 0, slack + 1, seed=self._generator) - self.padding
-        wanted = start + ops.arange(length)
+        wanted = start + ops.arange(length, dtype="int32")
         if self.padding_mode == "reflect":
             index = ops.abs(wanted)  # reflects at the first row...
             index = (size - 1) - ops.abs((size - 1) - index)  # ...and at the last one

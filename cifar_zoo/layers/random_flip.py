@@ -37,7 +37,7 @@ class RandomFlip(keras.layers.Layer):
     def call(self, images, training=False):
         if not training:
             return images
-        mirror = keras.random.uniform((ops.shape(images)[0], 1, 1, 1), seed=self._generator) < 0.5
+        mirror = keras.random.uniform((ops.shape(images)[0], 1, 1, 1), dtype="float32", seed=self._generator) < 0.5
         return ops.where(mirror, ops.flip(images, axis=2), images)
 
     def compute_output_shape(self, input_shape):

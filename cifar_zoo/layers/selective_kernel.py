@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from cifar_zoo.layers.batch_normalization import BatchNormalization
+from cifar_zoo.layers.checks import integer
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
@@ -38,12 +39,8 @@ class SelectiveKernel(keras.layers.Layer):
 
     def __init__(self, ratio=16, min_units=32, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(ratio, int) or ratio < 1:
-            raise ValueError(f"ratio must be a positive integer, not {ratio!r}")
-        if not isinstance(min_units, int) or min_units < 1:
-            raise ValueError(f"min_units must be a positive integer, not {min_units!r}")
-        self.ratio = ratio
-        self.min_units = min_units
+        self.ratio = integer("ratio", ratio)
+        self.min_units = integer("min_units", min_units)
 
     def build(self, input_shape):
         if not isinstance(input_shape[0], (tuple, list)) or len(input_shape) < 2:

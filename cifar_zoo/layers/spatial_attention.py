@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SpatialAttention(keras.layers.Layer):
@@ -31,13 +33,11 @@ class SpatialAttention(keras.layers.Layer):
 
     def __init__(self, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(kernel_size, int) or kernel_size < 1:
-            raise ValueError(f"kernel_size must be a positive integer, not {kernel_size!r}")
-        self.kernel_size = kernel_size
+        self.kernel_size = integer("kernel_size", kernel_size)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.convolution = keras.layers.Conv2D(
             1,
-            kernel_size,
+            self.kernel_size,
             padding="same",
             activation="sigmoid",
             kernel_initializer="he_normal",

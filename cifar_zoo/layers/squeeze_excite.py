@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.layers.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SqueezeExcite(keras.layers.Layer):
@@ -36,12 +38,8 @@ class SqueezeExcite(keras.layers.Layer):
 
     def __init__(self, ratio=16, units=None, activation="relu", gate_activation="sigmoid", use_bias=True, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(ratio, int) or ratio < 1:
-            raise ValueError(f"ratio must be a positive integer, not {ratio!r}")
-        if units is not None and (not isinstance(units, int) or units < 1):
-            raise ValueError(f"units must be a positive integer or None, not {units!r}")
-        self.ratio = ratio
-        self.units = units
+        self.ratio = integer("ratio", ratio)
+        self.units = integer("units", units, or_none=True)
         self.activation = keras.activations.get(activation)
         self.gate_activation = keras.activations.get(gate_activation)
         self.use_bias = use_bias

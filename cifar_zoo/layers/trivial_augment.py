@@ -97,9 +97,9 @@ class TrivialAugmentWide(keras.layers.Layer):
         slot = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=self._generator))
         start = keras.random.randint((1,), 0, COUNT, seed=self._generator)
         operation = (COUNT * slot + start) // batch
-        first = (ops.arange(COUNT) * batch - start + COUNT - 1) // COUNT  # slot of each operation
+        first = (ops.arange(COUNT, dtype="int32") * batch - start + COUNT - 1) // COUNT  # slot of each operation
         size = (batch + COUNT - 1) // COUNT
-        slots = ops.minimum(first[:, None] + ops.arange(size), batch - 1)
+        slots = ops.minimum(first[:, None] + ops.arange(size, dtype="int32"), batch - 1)
         return ops.take(ops.argsort(slot), slots), operation * size + slot - ops.take(first, operation)
 
     def compute_output_shape(self, input_shape):

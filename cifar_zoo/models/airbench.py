@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, layers
 from cifar_zoo.models.blocks import CHANNELS_LAST, Stages, act, batch_norm, classifier, conv, end_stage, max_pool
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import register_model
 
 PAPER = "arXiv:2404.00498"

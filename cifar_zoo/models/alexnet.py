@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor
 from cifar_zoo.models.blocks import Stages, bn_act, conv_act, dense_head, end_stage, max_pool
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import ALEXNET_NOTES, CNN_MODELS, PublishedRow, register_model
 
 PAPER = "Krizhevsky et al. 2012"

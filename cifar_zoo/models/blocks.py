@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, keras, layers
+from cifar_zoo.models.lazy import zoo_layers
 
 Size = int | tuple[int, int]
 Stages = dict[str, Tensor]

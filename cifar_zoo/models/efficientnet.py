@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, keras, layers
 from cifar_zoo.models.blocks import (
     Size,
@@ -17,6 +16,7 @@ from cifar_zoo.models.blocks import (
     pooled_head,
 )
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 STAGES = (  # width, kernel, expansion, blocks, stride

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, layers
 from cifar_zoo.models.blocks import (
     CHANNELS_LAST,
@@ -16,6 +15,7 @@ from cifar_zoo.models.blocks import (
     end_stage,
 )
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 BLOCKS = (  # kernel, expansion, width, squeeze-and-excitation, activation, stride

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor
 from cifar_zoo.models.blocks import bn_act, conv, preact_trunk, squeeze_excite
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 PAPER = "arXiv:1603.05027"

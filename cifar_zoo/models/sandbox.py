@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, layers
 from cifar_zoo.models import blocks
 from cifar_zoo.models.blocks import Stages, conv_act, conv_head, end_stage, fire, max_pool
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import TENSORSANDBOX, PublishedRow, register_model
 
 ALEXNET = "Krizhevsky et al. 2012, after the CIFAR-10 tutorial of TensorFlow"

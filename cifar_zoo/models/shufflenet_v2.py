@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, layers
 from cifar_zoo.models import blocks
 from cifar_zoo.models.blocks import Stages, act, batch_norm, conv, depthwise_conv, end_stage
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 conv_bn_act = partial(blocks.conv_bn_act, use_bias=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from cifar_zoo import layers as zoo_layers
 from cifar_zoo.lazy import Tensor, layers
 from cifar_zoo.models import blocks
 from cifar_zoo.models.blocks import Stages, bn_act, conv, end_stage, pooled_head, preact_trunk
 from cifar_zoo.models.build import Architecture
+from cifar_zoo.models.lazy import zoo_layers
 from cifar_zoo.registry import CNN_MODELS, FLAX, PublishedRow, register_model
 
 PAPER = "arXiv:1605.07146"

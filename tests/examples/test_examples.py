@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import cifar_zoo
 from cifar_zoo.data.folder import load_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -49,7 +49,7 @@ def test_finetune_on_a_folder(folder, tmp_path):
     assert tuned >= 0.95
     images, labels, names = load_folder(folder)
     assert re.search(rf"a.keras: an image of class ({'|'.join(names)}) is of class \1 by", text)
-    scores = cifar_zoo.load_model(tmp_path / "a.keras").predict(images, verbose=0)
+    scores = keras.saving.load_model(tmp_path / "a.keras").predict(images, verbose=0)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert (scores.argmax(axis=1) == labels).mean() >= 0.95
 

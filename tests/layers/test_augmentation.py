@@ -316,9 +316,9 @@ def test_brightness_and_contrast_are_those_of_tensorflow():
     np.testing.assert_allclose(out, tf.image.adjust_contrast(x, 0.7), atol=1e-3)
 
 
-def pillow(operation, image, level, sign):
+def pillow(operation, pixels, level, sign):
     """One operation of TrivialAugment by Pillow itself."""
-    image = Image.fromarray(image.squeeze())
+    image = Image.fromarray(pixels.squeeze())
     strength = level / 30
     factor, shear, shift = 1 + sign * 0.99 * strength, sign * 0.99 * strength, sign * int(level * 32 / 30)
     result = {
@@ -337,7 +337,7 @@ def pillow(operation, image, level, sign):
         "autocontrast": lambda: ImageOps.autocontrast(image),
         "equalize": lambda: ImageOps.equalize(image),
     }[operation]()
-    return np.asarray(result).reshape(image.shape)
+    return np.asarray(result).reshape(pixels.shape)
 
 
 def natural(height, width, channels):

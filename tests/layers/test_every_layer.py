@@ -308,3 +308,72 @@ def test_the_docstring_is_complete(name):
         assert argument in ("self", "mask") or f"    {argument}: " in text
     for argument in own_arguments(name):
         assert argument in text.split("Call arguments:")[0]
+
+
+@pytest.fixture
+def settings():
+    """Keras' global settings, put back afterwards."""
+    config = keras.config
+    before = config.floatx(), config.dtype_policy(), config.image_data_format()
+    yield config
+    config.set_floatx(before[0])
+    config.set_dtype_policy(before[1])
+    config.set_image_data_format(before[2])
+
+
+@pytest.mark.parametrize("policy", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_every_dtype_policy(name, policy, settings):
+    """At inference close to float32, and in training of the dtype that the policy asks for."""
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float64 unless it is told so before its first use")
+    x, full = values(name), EVERY_LAYER[name].make()
+    build_and_fill(full, name)
+    expected = numbers(full(x))
+    if policy == "float64":
+        settings.set_floatx(policy)
+    settings.set_dtype_policy(policy)
+    layer = EVERY_LAYER[name].make()
+    build_and_fill(layer, name)
+    for a, b in zip(numbers(layer(x)), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=0.02 * np.abs(b).max() + 0.02)
+    dtypes = [dtype or policy for dtype in EVERY_LAYER[name].dtypes]
+    results = outputs(layer(x, **mode(layer, True)))
+    assert [keras.backend.standardize_dtype(result.dtype) for result in results] == dtypes
+    if "images" in inspect.signature(layer.call).parameters:
+        pixels = np.random.default_rng(0).integers(0, 256, shapes(name, BATCH), dtype="uint8")
+        assert all(np.isfinite(result).all() for result in numbers(layer(pixels, training=True)))
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_the_global_data_format_has_no_influence(name, settings):
+    x, before = values(name), EVERY_LAYER[name].make()
+    build_and_fill(before, name)
+    expected = numbers(before(x))
+    settings.set_image_data_format("channels_first")
+    layer = EVERY_LAYER[name].make()
+    build_and_fill(layer, name)
+    assert layer.compute_output_shape(shapes(name, BATCH)) == before.compute_output_shape(shapes(name, BATCH))
+    for a, b in zip(numbers(layer(x)), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+INTEGER_ARGUMENTS = {
+    *("channels", "columns", "depth_radius", "filters", "groups", "height", "kernel_size", "min_units", "padding"),
+    *("pool_size", "ratio", "size", "steps_per_epoch", "strides", "width"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_numpy_integers_are_integers_and_booleans_are_not(name):
+    layer = EVERY_LAYER[name].make()
+    config = layer.get_config()
+    for key in INTEGER_ARGUMENTS & set(own_arguments(name)):
+        if isinstance(config[key], str):  # the padding of a convolution
+            continue
+        numpy = np.array(config[key])  # of one integer or of two
+        made = type(layer).from_config({**config, key: numpy if numpy.ndim else numpy[()]}).get_config()
+        assert made == config
+        assert type(made[key]) is type(config[key])
+        with pytest.raises(ValueError, match=f"{key} must be .*, not True"):
+            type(layer)(**{**config, key: True})

@@ -7,7 +7,8 @@ from gradients import value_and_gradients
 from keras import ops
 
 from cifar_zoo import layers
-from cifar_zoo.layers import grouped_conv2d
+from cifar_zoo.backend import convolution
+from cifar_zoo.layers.grouped_conv2d import _groups_in_chunk
 
 RANDOM = np.random.default_rng(0)
 
@@ -29,7 +30,7 @@ CASES = [
 @pytest.fixture(params=["chunks", "native"])
 def way(request, monkeypatch):
     """Both ways on every backend, whichever it would take here."""
-    monkeypatch.setattr(grouped_conv2d, "_native_is_fast", lambda: request.param == "native")
+    monkeypatch.setattr(convolution, "grouped_conv_is_fast", lambda: request.param == "native")
     return request.param
 
 
@@ -147,7 +148,7 @@ def test_channels_first(way):
     [(32, 4, 8), (32, 3, 8), (32, 6, 4), (32, 12, 2), (32, 16, 2), (32, 64, 1), (7, 4, 7), (9, 4, 3), (100, 1, 25)],
 )
 def test_a_chunk_is_a_divisor_of_the_groups(groups, width, together):
-    assert grouped_conv2d._groups_in_chunk(groups, width) == together
+    assert _groups_in_chunk(groups, width) == together
 
 
 @pytest.mark.parametrize(

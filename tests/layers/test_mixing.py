@@ -35,7 +35,7 @@ def test_a_small_alpha_gives_whole_images():
 
 
 @pytest.mark.parametrize("kind", [layers.Mixup, layers.CutMix])
-def test_one_draw_a_batch_or_a_image(kind):
+def test_one_draw_a_batch_or_an_image(kind):
     layer = kind(1.0, seed=1)
     shares = [apply(layer, np.zeros((8, 32, 32, 1)), training=True)[1] for _ in range(4)]
     assert all(len(set(share)) == 1 for share in shares) and len({share[0] for share in shares}) > 1

@@ -239,7 +239,7 @@ def test_pad_channels_appends_zeros():
         (lambda: layers.ShakeDrop(alpha=(1, -1)), r"alpha must be .* not \(1, -1\)"),
         (lambda: layers.ShakeDrop(beta=(0, 1, 2)), r"beta must be .* not \(0, 1, 2\)"),
         (lambda: layers.StochasticDepth(-0.1), r"keep_probability must be in \[0, 1\], not -0.1"),
-        (lambda: layers.StochasticDepth(per="image"), "per must be .* not 'image'"),
+        (lambda: layers.StochasticDepth(per="pixel"), "per must be .* not 'pixel'"),
         (lambda: layers.linear_decay(5, 4), "not 5 of 4"),
         (lambda: layers.linear_decay(0, 0), "not 0 of 0"),
         (lambda: layers.linear_decay(1, 4, last=2), "not 2"),

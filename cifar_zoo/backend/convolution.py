@@ -1,0 +1,99 @@
+"""Convolutions where a backend's own is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cifar_zoo.backend import Tensor
+from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
+from cifar_zoo.lazy import keras
+
+
+def conv(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int],
+) -> Tensor:
+    """`keras.ops.conv`, which on PyTorch copies channels-last inputs into another order and back; here it does not."""
+    if keras.backend.backend() != "torch" or data_format != "channels_last":
+        return keras.ops.conv(inputs, kernel, strides, padding, data_format, dilation_rate)
+    planes = inputs.permute(0, 3, 1, 2)  # a view with the channels last in memory, the order PyTorch is fastest in
+    outputs = keras.ops.conv(planes, kernel, strides, padding, "channels_first", dilation_rate)
+    return outputs.permute(0, 2, 3, 1)
+
+
+def grouped_conv_is_fast() -> bool:
+    """Whether the backend's own grouped convolution is fast on the hardware of this process."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return not on_tensorflow_cpu()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    return True
+
+
+def kernel_gradient_by_products_is_fast(inputs: Tensor, kernel_shape: Sequence[int]) -> bool:
+    """Whether `conv_with_product_gradient` is faster than TensorFlow's own at stride 1, with channels last.
+
+    The rule comes from measurements in bfloat16 on a CPU with AMX, at batches of 128.
+    """
+    if not on_tensorflow_cpu() or inputs.dtype != "bfloat16":
+        return False
+    rows, columns = inputs.shape[1:3]
+    if rows is None or columns is None:
+        return False
+    height, width, channels, filters = kernel_shape
+    return height == width == 1 or 4 * rows * columns <= min(channels, filters)
+
+
+def conv_with_product_gradient(inputs: Tensor, kernel: Tensor, bias: Tensor | None, padding: str) -> Tensor:
+    """TensorFlow's convolution at stride 1, plus a bias, with a kernel gradient made of matrix products.
+
+    Args:
+        inputs: tensor (batch, rows, columns, channels) with known rows and columns.
+        kernel: tensor or variable (height, width, channels, filters).
+        bias: tensor or variable (filters,), or None.
+        padding: "same" or "valid".
+
+    Returns:
+        A tensor (batch, new rows, new columns, filters) of the dtype of `inputs`.
+    """
+    import tensorflow as tf
+
+    padding = padding.upper()
+
+    @tf.custom_gradient
+    def convolve(inputs: Tensor, kernel: Tensor, *bias: Tensor) -> Tensor:
+        def gradients(upstream: Tensor) -> Tensor:
+            of_inputs = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding=padding
+            )
+            # Not the gradient of `bias_add`, which on the CPU is summed in bfloat16 and inaccurate.
+            of_bias = [tf.reduce_sum(upstream, axis=(0, 1, 2)) for _ in bias]
+            return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape, padding), *of_bias
+
+        outputs = tf.nn.conv2d(inputs, kernel, 1, padding)
+        return (tf.nn.bias_add(outputs, *bias) if bias else outputs), gradients
+
+    weights = [kernel] if bias is None else [kernel, bias]
+    return convolve(inputs, *(keras.ops.cast(weight, inputs.dtype) for weight in weights))
+
+
+def _kernel_gradient(inputs: Tensor, upstream: Tensor, shape: Sequence[int], padding: str) -> Tensor:
+    """For each position in the kernel: the inputs it saw (pixels, channels), transposed, times `upstream`."""
+    import tensorflow as tf
+
+    height, width, channels, filters = shape
+    if padding == "SAME":
+        top, left = (height - 1) // 2, (width - 1) // 2
+        inputs = tf.pad(inputs, [[0, 0], [top, height - 1 - top], [left, width - 1 - left], [0, 0]])
+    rows, columns = upstream.shape[1:3]
+    upstream = tf.reshape(upstream, (-1, filters))
+    positions = [(i, j) for i in range(height) for j in range(width)]
+    seen = [tf.reshape(inputs[:, i : i + rows, j : j + columns], (-1, channels)) for i, j in positions]
+    return tf.reshape(tf.stack([tf.matmul(pixels, upstream, transpose_a=True) for pixels in seen]), shape)

@@ -1,0 +1,104 @@
+"""The fused batch normalization of TensorFlow and PyTorch, for images with channels last.
+
+Both kernels divide the variance of a batch by its count - 1, where Keras divides by the count; `normalize_by_batch`
+gives the variance as Keras has it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from cifar_zoo.backend import Tensor
+from cifar_zoo.lazy import keras
+
+
+def has_batch_kernel(inputs: Tensor) -> bool:
+    """Whether `normalize_by_batch` can be used on images (batch, height, width, channels)."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return keras.backend.standardize_dtype(inputs.dtype) != "float64"
+    return backend == "torch" and math.prod(inputs.shape[:3]) > 1  # PyTorch refuses a single value per channel
+
+
+def has_moving_kernel() -> bool:
+    """Whether `normalize_by_moving` can be used; TensorFlow's own way at inference is as fast."""
+    return keras.backend.backend() == "torch"
+
+
+def normalize_by_batch(
+    inputs: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalize images by the statistics of the batch.
+
+    Args:
+        inputs: tensor (batch, height, width, channels).
+        gamma: scale (channels,), or None for 1.
+        beta: offset (channels,), or None for 0.
+        epsilon: number that is added to the variance.
+
+    Returns:
+        The normalized images in the dtype of `inputs`, and the mean and the variance (channels,) of the batch.
+    """
+    if keras.backend.backend() == "tensorflow":
+        outputs, mean, variance, count = _tensorflow_batch(inputs, gamma, beta, epsilon)
+    else:
+        # PyTorch writes the statistics of the batch into these.
+        mean, variance = (keras.ops.zeros(inputs.shape[-1:], _statistics_dtype(inputs)) for _ in range(2))
+        outputs = _torch_batch_norm(inputs, mean, variance, gamma, beta, epsilon, training=True)
+        count = inputs.numel() // inputs.shape[-1]
+    return outputs, mean, variance * (count - 1) / count
+
+
+def normalize_by_moving(
+    inputs: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
+) -> Tensor:
+    """Normalize images by given statistics (channels,); the other arguments are those of `normalize_by_batch`."""
+    mean, variance = (keras.ops.cast(value, _statistics_dtype(inputs)) for value in (mean, variance))
+    return _torch_batch_norm(inputs, mean, variance, gamma, beta, epsilon, training=False)
+
+
+def _statistics_dtype(inputs: Tensor) -> str:
+    return "float64" if keras.backend.standardize_dtype(inputs.dtype) == "float64" else "float32"
+
+
+def _tensorflow_batch(
+    inputs: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import tensorflow as tf
+
+    channels, nothing = inputs.shape[-1], tf.zeros([0])
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=tf.ones([channels]) if gamma is None else tf.cast(keras.ops.convert_to_tensor(gamma), tf.float32),
+        offset=tf.zeros([channels]) if beta is None else tf.cast(keras.ops.convert_to_tensor(beta), tf.float32),
+        mean=nothing,
+        variance=nothing,
+        epsilon=epsilon,
+        is_training=True,
+    )
+    return outputs, mean, variance, tf.cast(tf.size(inputs) / channels, tf.float32)
+
+
+def _torch_batch_norm(
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    epsilon: float,
+    training: bool,
+) -> Tensor:
+    import torch
+
+    dtype = _statistics_dtype(inputs)
+    outputs = torch.nn.functional.batch_norm(
+        inputs.permute(0, 3, 1, 2),  # a view
+        mean,
+        variance,
+        None if gamma is None else keras.ops.cast(gamma, dtype),
+        None if beta is None else keras.ops.cast(beta, dtype),
+        training=training,
+        momentum=1.0,
+        eps=epsilon,
+    )
+    return outputs.permute(0, 2, 3, 1)
