@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,15 @@ _ABANDONED = 3600.0  # seconds without a change after which nobody is writing a 
 
 def home_folder() -> Path:
     """The folder for downloads and caches: `$CIFAR_ZOO_HOME`, by default ~/.cache/cifar_zoo."""
-    return Path(os.environ.get("CIFAR_ZOO_HOME") or "~/.cache/cifar_zoo").expanduser()
+    return Path(given) if (given := os.environ.get("CIFAR_ZOO_HOME")) else user_folder(".cache/cifar_zoo")
+
+
+def user_folder(name: str) -> Path:
+    """A folder in the user's home; a user without a home, as in some containers, has one among the temporary files."""
+    try:
+        return Path.home() / name
+    except RuntimeError:  # neither HOME nor an entry in the password database
+        return Path(tempfile.gettempdir()) / f"cifar_zoo-{os.getuid()}" / name
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:

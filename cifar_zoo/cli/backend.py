@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError
 
@@ -18,10 +20,7 @@ def load_backend(training: bool = False) -> None:
     Raises:
         CifarZooError: if Keras or its backend cannot be imported.
     """
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with _silent_standard_error():
         try:
             import keras
 
@@ -33,6 +32,20 @@ def load_backend(training: bool = False) -> None:
             raise CifarZooError(
                 f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {error}"
             ) from error
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+
+
+@contextlib.contextmanager
+def _silent_standard_error() -> Iterator[None]:
+    """Discard what is written to the descriptor of standard error, which may be closed."""
+    if sys.stderr is None:  # descriptor 2 is closed, or has become that of another file
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)

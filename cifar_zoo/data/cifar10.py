@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import user_folder
 
 Split = tuple[np.ndarray, np.ndarray]
 Dataset = tuple[Split, Split]
@@ -202,7 +203,7 @@ def _cached() -> Path | None:
 
 
 def _keras_home() -> Path:
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    return Path(given).expanduser() if (given := os.environ.get("KERAS_HOME")) else user_folder(".keras")
 
 
 def _download() -> Path:

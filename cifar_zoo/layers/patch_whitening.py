@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from cifar_zoo.backend.gradients import without_gradient
 from cifar_zoo.layers.checks import integer
 
 
@@ -48,7 +47,6 @@ class PatchWhitening(keras.layers.Layer):
             raise ValueError(f"epsilon must be positive, not {epsilon}")
         self.size = integer("size", size)
         self.epsilon = epsilon
-        self.held = False  # whether the bias gets no gradient, which is then not computed
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -94,8 +92,7 @@ class PatchWhitening(keras.layers.Layer):
     def call(self, inputs):
         inputs, kernel = ops.cast(inputs, "float32"), ops.cast(self.kernel, "float32")
         outputs = ops.conv(inputs, kernel, padding="valid", data_format="channels_last")
-        bias = without_gradient(self.bias) if self.held else self.bias
-        return ops.cast(outputs + ops.cast(bias, "float32"), self.compute_dtype)
+        return ops.cast(outputs + ops.cast(self.bias, "float32"), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         batch, rows, columns, channels = input_shape
