@@ -25,25 +25,29 @@ class LazyModule:
         return getattr(import_module(self._name), attribute)
 
 
-def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def attach(
+    package: str, *, names: Mapping[str, str], modules: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package import its public names on demand.
 
     Args:
         package: Full name of the package.
-        homes: For each public name the module that defines it, relative to the package. A name whose module ends in
-            the name itself is the module.
+        names: For each public name the module that defines it, relative to the package.
+        modules: For each public module its path, relative to the package.
 
     Returns: the `__getattr__`, `__dir__` and `__all__` of the package.
     """
+    modules = modules or {}
 
     def load(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = import_module(f"{package}.{homes[name]}")
-        return module if homes[name].split(".")[-1] == name else getattr(module, name)
+        if name in modules:
+            return import_module(f"{package}.{modules[name]}")
+        if name in names:
+            return getattr(import_module(f"{package}.{names[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    names = sorted(homes)
-    return load, lambda: names, names
+    public = sorted([*names, *modules])
+    return load, lambda: public, public
 
 
 if TYPE_CHECKING:

@@ -148,6 +148,14 @@ def test_every_public_name_can_be_had():
         cifar_zoo.nonsense  # noqa: B018
 
 
+def test_type_checkers_see_the_public_names():
+    """Those that are imported on demand stand under TYPE_CHECKING, where a type checker looks for them."""
+    tree = ast.parse((ROOT / "cifar_zoo" / "__init__.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    visible = {alias.asname for node in imports for alias in node.names if alias.asname}
+    assert visible == {*cifar_zoo.__all__, "__version__"}
+
+
 def test_the_metadata_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"

@@ -96,7 +96,7 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
     from cifar_zoo.weights.files import layout, load_weights, stored_layout  # Keras, at first use
 
     registered, channels = spec.name, model.input_shape[-1]
-    is_path = str(weights).endswith(".h5") or isinstance(weights, Path)
+    is_path = str(weights).endswith(".h5") or isinstance(weights, os.PathLike)
     if not is_path and channels != 3:
         raise CifarZooError(f"{registered}: the published weights are for 3 channels; use weights=None for {channels}")
     path = Path(weights) if is_path else locate(find_entry(registered, str(weights)))
