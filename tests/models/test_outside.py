@@ -67,7 +67,7 @@ run = cifar_zoo.fit_cifar10("plain_net", epochs=1, data=npz, run_dir="run", verb
 weights = str(run.directory / "model.weights.h5")
 network = cifar_zoo.create_model("plain_net", weights=weights)
 assert cifar_zoo.evaluate(network, npz)["accuracy"] == run.metrics["test_accuracy"]
-assert len(cifar_zoo.predict("plain_net", [image], weights=weights)[0]) == 3
+assert len(cifar_zoo.predict("plain_net", [image], weights=weights)[0]["classes"]) == 3
 same = network.get_layer("conv1").kernel
 for options, shape in (
     ({"classes": 3}, (None, 3)),
