@@ -50,24 +50,24 @@ class Constructor(Protocol):
         """Build the network.
 
         Args:
-            weights: None for random weights, "cifar10" for the best published ones, the tag of one training, or the
-                path of a .weights.h5 file.
-            include_top: Whether the network ends in its classifier.
-            input_shape: (height, width, channels) of the images, channels last. A height or width may be None where
-                the network takes images of any size.
-            pooling: Without the classifier, None returns feature maps (batch, height, width, channels), and "avg" or
-                "max" pools them to vectors (batch, channels).
-            classes: Number of classes. With weights for another number of classes, the trunk is loaded and the
-                classifier is new.
-            classifier_activation: Activation of the class scores. None returns the logits.
-            include_preprocessing: Whether the network takes pixels 0..255, uint8 or float, and normalizes them itself.
-                Otherwise its inputs must have been normalized.
-            features: Whether to return the feature map at the end of each stage, `{"stage1": ..., "stage2": ...}`, in
-                place of the class scores.
-            name: Name of the Keras model. Weights are looked up by the registered name, whatever this is.
+            weights: None, string or path. None for random weights, "cifar10" for the best published ones, the tag of
+                one training, or the path of a .weights.h5 file.
+            include_top: Boolean. Whether the network ends in its classifier.
+            input_shape: Tuple (height, width, channels) of the images, channels last. The height and the width may be
+                None where the network takes images of any size.
+            pooling: None, "avg" or "max". Without the classifier, None returns feature maps (batch, height, width,
+                channels), and "avg" or "max" pools them to vectors (batch, channels).
+            classes: Positive integer. Number of classes. With weights for another number of classes, the trunk is
+                loaded and the classifier is new.
+            classifier_activation: String, function or None. Activation of the class scores; None returns the logits.
+            include_preprocessing: Boolean. Whether the network takes pixels 0..255, uint8 or float, and normalizes
+                them itself. Otherwise its inputs must be normalized already.
+            features: Boolean. Whether to return the feature map at the end of each stage, `{"stage1": ..., "stage2":
+                ...}`, in place of the class scores.
+            name: String. Name of the Keras model. Weights are looked up by the registered name, whatever this is.
 
         Returns:
-            A `keras.Model`. Its outputs are float32 (batch, classes) with the classifier.
+            A `keras.Model`. With the classifier its outputs are float32 (batch, classes).
 
         Raises:
             TypeError: If there is no such option.

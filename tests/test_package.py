@@ -1,6 +1,7 @@
 """What holds for the package as a whole: quick imports, one direction of imports, no backend where none is needed."""
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -151,6 +152,15 @@ def test_every_public_name_can_be_had():
         assert getattr(cifar_zoo.layers, name).__name__ == name
     with pytest.raises(AttributeError, match="nonsense"):
         cifar_zoo.nonsense  # noqa: B018
+
+
+def test_type_checkers_see_the_public_names():
+    """In the stub, each where it is defined."""
+    for node in ast.parse((ROOT / "cifar_zoo" / "__init__.pyi").read_text()).body:
+        for alias in node.names:
+            home = importlib.import_module(f"cifar_zoo.{node.module}" if node.module else "cifar_zoo")
+            assert alias.asname == alias.name and getattr(home, alias.name) is getattr(cifar_zoo, alias.name)
+            assert alias.name in [*cifar_zoo.__all__, "__version__"]
 
 
 def test_the_metadata_agree():

@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 import cifar_zoo
+from cifar_zoo.evaluation.inspection import abstract_model
 from cifar_zoo.models import resnet20, squeeze1
 
 
@@ -98,3 +99,56 @@ def test_weights_that_cannot_fit_the_size_are_refused(tmp_path):
     cifar_zoo.create_model("alex3").save_weights(path)
     with pytest.raises(cifar_zoo.CifarZooError, match="dense_1 needs .* they are for .*24, 24, 3"):
         cifar_zoo.create_model("alex3", weights=str(path), input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_own_weights_of_any_number_of_channels_load_by_their_path(tmp_path, channels):
+    options = {"input_shape": (24, 24, channels)}
+    source = squeeze1(**options, classes=4)
+    cifar_zoo.save_weights(source, tmp_path / "own.weights.h5")
+    same = squeeze1(weights=tmp_path / "own.weights.h5", **options, classes=4)
+    other = squeeze1(weights=str(tmp_path / "own.weights.h5"), **options, classes=7)
+    trunk = squeeze1(weights=str(tmp_path / "own.weights.h5"), **options, include_top=False)
+    for model in (same, other, trunk):
+        np.testing.assert_allclose(model.get_weights()[0], source.get_weights()[0], rtol=1e-3, atol=1e-6)
+    assert other.output_shape == (None, 7)
+    with pytest.raises(cifar_zoo.CifarZooError, match=r"own\.weights\.h5"):
+        squeeze1(weights=str(tmp_path / "own.weights.h5"), input_shape=(24, 24, 3), classes=4)
+
+
+def test_integers_of_any_type_are_taken():
+    labels = np.array([0, 4, 2])
+    for options in (
+        {"classes": labels.max() + 1},
+        {"classes": np.array(5)},
+        {"classes": np.uint8(5), "input_shape": tuple(np.array([40, 40, 3]))},
+        {"classes": 5, "input_shape": np.array([40, 40, 3])},
+        {"classes": 5, "input_shape": [np.int64(40), None, np.int32(3)]},
+    ):
+        model = abstract_model("squeeze1", **options)
+        assert model.output_shape == (None, 5)
+        assert model.input_shape[1:] == tuple(options.get("input_shape", (24, 24, 3)))
+        assert all(type(size) in (int, type(None)) for size in model.input_shape)
+
+
+@pytest.mark.parametrize("number", [True, np.True_, 3.0, np.float32(3), "3", None, -1, np.int64(0), np.array([3, 4])])
+def test_what_is_no_positive_integer_is_refused(number):
+    with pytest.raises(cifar_zoo.CifarZooError, match="classes must be a positive integer, not "):
+        resnet20(classes=number)
+    with pytest.raises(cifar_zoo.CifarZooError, match=r"input_shape must be \(height, width, channels\), not "):
+        resnet20(input_shape=(32, 32, number))
+
+
+def test_none_means_the_default():
+    model = abstract_model("squeeze1", input_shape=None, name=None)
+    assert (model.name, model.input_shape) == ("squeeze1", (None, 24, 24, 3))
+
+
+@pytest.mark.parametrize("stages", [{}, None, "x"])
+def test_a_trunk_must_return_its_stages(stages):
+    architecture = cifar_zoo.Architecture(lambda x: x if stages == "x" else stages)
+    with pytest.raises(TypeError, match="the trunk of mine must return its stages"):
+        architecture.build(
+            registered="mine", include_top=True, input_shape=(8, 8, 3), pooling=None, classes=10,
+            classifier_activation=None, include_preprocessing=True, features=False, name="mine",
+        )  # fmt: skip
