@@ -167,7 +167,7 @@ def test_pack(zoo, tmp_path):
         (["fit", "nin0", "--recipe", "best"], "no recipe 'best'"),
         (["fit", "nin0", "--recipe", "paper2"], "no recipe 'paper2' for nin0; there are zoo, paper"),
         (["fit", "nin0", "--set", "learning_rat=1"], "no field 'learning_rat'; did you mean 'learning_rate'?"),
-        (["fit", "nin0", "--set", "epochs=many"], "epochs must be int, not 'many'"),
+        (["fit", "nin0", "--set", "epochs=many"], "epochs must be a valid integer, not 'many'"),
         (["fit", "nin0", "--seeds", "0,x"], "seeds must be integers with commas between them, not '0,x'"),
         (["fit", "nin0", "--seeds", "1,1"], "seeds must differ, not '1,1'"),
         (["recipes", "resnet21"], "there is no network 'resnet21'"),
