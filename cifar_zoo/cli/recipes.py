@@ -23,9 +23,9 @@ def recipes(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(plain[name] if name else plain, indent=2))
     elif name:
         values = {tag: recipe.to_dict() for tag, recipe in found[name].items()}
-        click.echo("".join([f"{'':20}", *(f"{tag:24}" for tag in values)]).rstrip())
+        click.echo("".join([f"{'':24}", *(f"{tag:24}" for tag in values)]).rstrip())
         for field in next(iter(values.values())):
-            row = [f"{field:20}", *(f"{_text(recipe[field]):24}" for recipe in values.values())]
+            row = [f"{field:24}", *(f"{_text(recipe[field]):24}" for recipe in values.values())]
             click.echo("".join(row).rstrip())
     else:
         for network, recipes in found.items():

@@ -3,229 +3,254 @@
 from __future__ import annotations
 
 import difflib
+import operator
+import reprlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cifar_zoo.errors import CifarZooError
 
+MAX_EPOCHS = 100_000
 
-@dataclass(frozen=True)
-class Recipe:
-    """One way of training. All values are plain, so that a recipe goes to JSON and back.
 
-    Attributes:
-        epochs: passes over the training images; an epoch drops what is left over from full batches.
-        batch_size: images a step.
-        learning_rate: rate at the peak.
-        schedule: "cosine" (to zero), "tanh" (hyperbolic-tangent decay, arXiv:1806.01593), "piecewise" (constant between
-            `decay_epochs`), "constant", or "triangular" (up and down in lines, arXiv:2404.00498; it has a warm-up of
-            its own).
-        decay_epochs, decay_factors: of "piecewise": from epoch `decay_epochs[i]` on, counted from 0, the rate is
-            `decay_factors[i]` times the peak.
-        staircase: whether the rate changes between epochs only, not in every step.
-        warmup_epochs: epochs of a linear rise at the start, at most a quarter of `epochs`.
-        warmup_start: None for a rise that begins with its first step's equal share, or the share of the peak with which
-            it begins.
-        optimizer: "sgd", or "muon" for hidden kernels and SGD for all else.
-        bn_bias_lr_multiplier: the rate of batch norm's biases, in units of the rate. Where it is not 1 all parameters
-            decay, at a pace of their rate times l2, but these biases no faster than the others (arXiv:2404.00498).
-        whitening_bias_epochs: None, or the epoch from which on the bias of whitening layers stays as it is.
-        sgd_lr_multiplier: of "muon": the rate of what goes by SGD, in units of the rate.
-        fixed_norm: of "muon": whether hidden kernels have the same norm after every step; they have no penalty then.
-        momentum, nesterov: of the optimizer.
-        l2: the factor w of the papers' penalty w / 2 * sum(kernel ** 2); biases and batch norm are not penalized.
-        dense_l2: in its place, the factor w of a penalty w / 2 * mean(kernel ** 2) on each hidden dense layer; 0 for
-            none.
-        global_clipnorm: None, or the largest norm of the whole gradient.
-        clipnorm: None, or the largest norm of the gradient of each variable; not with `global_clipnorm`.
-        dropout: None for the network's own rates, or that of all its dropout layers.
-        sam: distance of sharpness-aware minimization (arXiv:2010.01412), which doubles the cost of a step; 0 for none.
-        adaptive_sam: whether that distance counts in units of the weights (arXiv:2102.11600).
-        padding: pixels around the image before the random crop.
-        padding_mode: what they are, "reflect" (the image mirrored) or "constant" (the mean color).
-        flip: whether images are mirrored at random.
-        alternating_flip: whether that is so in the first epoch only, and every other epoch from then on
-            (arXiv:2404.00498).
-        rotation, shift, shear, zoom: largest rotation in degrees, shift as a share of the side, shear in degrees, and
-            change of size as a share, drawn for each image.
-        trivial_augment: one operation of TrivialAugment (arXiv:2103.10158) an image.
-        brightness: the largest number that is added to an image's pixels, which are 0..255.
-        contrast: the largest change of an image's contrast, as a share: 0.8 for factors from 0.2 to 1.8.
-        cutout: side of the square that is blanked out, in pixels; 0 for none.
-        mixup: alpha of mixup (arXiv:1710.09412), 0 for none.
-        cutmix: alpha of CutMix (arXiv:1905.04899), 0 for none; not with mixup.
-        label_smoothing: share of the target that is spread over all classes.
-        ema_decay: None, or the decay, a step, of the average of the weights that the run ends with.
-        lookahead: 0, or the number of steps after which the weights go back to their average (arXiv:1907.08610). The
-            average moves only then, and its decay rises to `ema_decay` with the third power of the progress.
-        test_time_augmentation: whether the test images are measured with it too, beside the plain figure.
+class Recipe(BaseModel):
+    """One way of training a network. All values are plain, so that a recipe goes to JSON and back.
+
+    A recipe cannot be changed; `with_` makes another one. `Recipe.model_json_schema()` is the JSON schema, with the
+    meaning and the limits of every field. NumPy's numbers are stored as Python's, and lists as tuples. Booleans are not
+    numbers, and a number is never given as a text.
+
+    Raises:
+        CifarZooError: for an unknown field, or a value that is not of the field's type or beyond its limits. The
+            message names the field and the value.
     """
 
-    epochs: int = 60
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    schedule: str = "cosine"
-    decay_epochs: tuple[float, ...] = ()
-    decay_factors: tuple[float, ...] = ()
-    staircase: bool = False
-    warmup_epochs: float = 2.0
-    warmup_start: float | None = None
-    optimizer: str = "sgd"
-    bn_bias_lr_multiplier: float = 1.0
-    whitening_bias_epochs: float | None = None
-    sgd_lr_multiplier: float = 1.0
-    fixed_norm: bool = False
-    momentum: float = 0.9
-    nesterov: bool = True
-    l2: float = 5e-4
-    dense_l2: float = 0.0
-    global_clipnorm: float | None = None
-    clipnorm: float | None = None
-    dropout: float | None = None
-    sam: float = 0.0
-    adaptive_sam: bool = False
-    padding: int = 4
-    padding_mode: str = "reflect"
-    flip: bool = True
-    alternating_flip: bool = False
-    rotation: float = 0.0
-    shift: float = 0.0
-    shear: float = 0.0
-    zoom: float = 0.0
-    trivial_augment: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    cutout: int = 0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    label_smoothing: float = 0.0
-    ema_decay: float | None = 0.999
-    lookahead: int = 0
-    test_time_augmentation: bool = False
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
-    def __post_init__(self) -> None:
+    epochs: int = Field(default=60, gt=0, le=MAX_EPOCHS)
+    """Number of passes over the training images. Each drops the images that do not fill a last batch."""
+    batch_size: int = Field(default=128, gt=0, le=2**20)
+    """Number of images in a step."""
+    learning_rate: float = Field(default=0.1, gt=0, le=1e6)
+    """Learning rate at the peak of the schedule."""
+    schedule: Literal["cosine", "tanh", "piecewise", "constant", "triangular"] = "cosine"
+    """Shape of the learning rate: "cosine" (to zero), "tanh" (hyperbolic-tangent decay, arXiv:1806.01593), "piecewise"
+    (constant between `decay_epochs`), "constant", or "triangular" (a linear rise and a linear fall, arXiv:2404.00498;
+    `warmup_epochs` is not used)."""
+    decay_epochs: tuple[Annotated[float, Field(gt=0, le=MAX_EPOCHS)], ...] = ()
+    """For "piecewise": the epochs, counted from 0, at which the learning rate changes. They rise."""
+    decay_factors: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = ()
+    """For "piecewise": from epoch `decay_epochs[i]` on, the learning rate is `decay_factors[i]` times the peak."""
+    staircase: bool = False
+    """Whether the learning rate changes only between epochs, instead of in every step."""
+    warmup_epochs: float = Field(default=2.0, ge=0, le=MAX_EPOCHS)
+    """Number of epochs of a linear warm-up at the start; at most a quarter of `epochs` is used."""
+    warmup_start: float | None = Field(default=None, ge=0, le=1)
+    """Fraction of the peak at which the warm-up begins. None: a warm-up of n steps begins at 1/n."""
+    optimizer: Literal["sgd", "muon"] = "sgd"
+    """"sgd", or "muon" for hidden kernels with SGD for all other weights."""
+    bn_bias_lr_multiplier: float = Field(default=1.0, gt=0, le=1e6)
+    """Learning-rate multiplier of the biases of batch norm. If it is not 1, all parameters have the penalty `l2`, but
+    these biases divide theirs by the multiplier, so that they decay no faster than the others (arXiv:2404.00498)."""
+    whitening_bias_epochs: float | None = Field(default=None, gt=0, le=MAX_EPOCHS)
+    """Epoch from which on the biases of whitening layers are not trained. None: they are trained to the end."""
+    sgd_lr_multiplier: float = Field(default=1.0, gt=0, le=1e6)
+    """For "muon": learning-rate multiplier of the weights that SGD updates."""
+    fixed_norm: bool = False
+    """For "muon": whether hidden kernels are scaled to the same norm after every step. They have no penalty then."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of the optimizer."""
+    nesterov: bool = True
+    """Whether the momentum is Nesterov's."""
+    l2: float = Field(default=5e-4, ge=0, le=1e6)
+    """Factor w of the penalty w / 2 * sum(kernel ** 2). Biases and batch norm have none."""
+    dense_l2: float = Field(default=0.0, ge=0, le=1e6)
+    """Factor w of a penalty w / 2 * mean(kernel ** 2) on each hidden dense layer, instead of `l2`. 0: none."""
+    global_clipnorm: float | None = Field(default=None, gt=0, le=1e6)
+    """Largest norm of the gradient of all weights together. None: the gradient is not clipped."""
+    clipnorm: float | None = Field(default=None, gt=0, le=1e6)
+    """Largest norm of the gradient of each variable, instead of `global_clipnorm`. None: it is not clipped."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout rate of all dropout layers. None: they keep their own."""
+    sam: float = Field(default=0.0, ge=0, le=1e6)
+    """Radius rho of sharpness-aware minimization (arXiv:2010.01412), which doubles the cost of a step. 0: none."""
+    adaptive_sam: bool = False
+    """Whether `sam` is the radius of adaptive sharpness-aware minimization (arXiv:2102.11600)."""
+    padding: int = Field(default=4, ge=0, le=1024)
+    """Number of pixels that are added on each side of an image before the random crop."""
+    padding_mode: Literal["reflect", "constant"] = "reflect"
+    """What these pixels are: "reflect" (the image mirrored) or "constant" (the mean color)."""
+    flip: bool = True
+    """Whether images are flipped horizontally at random."""
+    alternating_flip: bool = False
+    """Whether the flip is random in the first epoch only, and every other epoch from then on (arXiv:2404.00498)."""
+    rotation: float = Field(default=0.0, ge=0, le=360)
+    """Largest rotation in degrees, drawn for each image."""
+    shift: float = Field(default=0.0, ge=0, le=1)
+    """Largest shift as a fraction of the image's side, drawn for each image."""
+    shear: float = Field(default=0.0, ge=0, lt=90)
+    """Largest shear in degrees, drawn for each image."""
+    zoom: float = Field(default=0.0, ge=0, lt=1)
+    """Largest change of size as a fraction, drawn for each image."""
+    trivial_augment: bool = False
+    """Whether each image goes through one random operation of TrivialAugment (arXiv:2103.10158)."""
+    brightness: float = Field(default=0.0, ge=0, le=255)
+    """Largest number that is added to or subtracted from the pixels of an image, which are 0..255."""
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    """Largest change of an image's contrast as a fraction: 0.8 for factors from 0.2 to 1.8."""
+    cutout: int = Field(default=0, ge=0, le=1024)
+    """Side of the square that is blanked out (arXiv:1708.04552), in pixels. 0: none."""
+    mixup: float = Field(default=0.0, ge=0, le=1e6)
+    """Parameter alpha of mixup (arXiv:1710.09412). 0: none."""
+    cutmix: float = Field(default=0.0, ge=0, le=1e6)
+    """Parameter alpha of CutMix (arXiv:1905.04899). 0: none. Not together with mixup."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the target that is spread over all classes."""
+    ema_decay: float | None = Field(default=0.999, ge=0, lt=1)
+    """Decay, in each step, of the exponential moving average of the weights, with which the run ends. None: the run
+    ends with the weights of its last step."""
+    lookahead: int = Field(default=0, ge=0, le=2**20)
+    """Number of steps after which the weights go back to their average (arXiv:1907.08610). The average moves only then,
+    and its decay rises to `ema_decay` with the third power of the progress. 0: none."""
+    test_time_augmentation: bool = False
+    """Whether the test images are also measured with test-time augmentation, beside the plain accuracy."""
+
+    if not TYPE_CHECKING:  # type checkers and editors see the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise CifarZooError("; ".join(map(_message, error.errors(include_url=False)))) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """The same value with NumPy's numbers as Python's, and lists as tuples."""
+        if isinstance(value, list | tuple):
+            return tuple(cls._plain(item) for item in value)
+        if getattr(value, "shape", None) == ():  # a NumPy scalar
+            value = value.item()
+        if isinstance(value, bool):
+            return value
+        try:
+            return operator.index(value)
+        except TypeError:
+            return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        """Check what the fields say about each other."""
+
         def need(field: str, fits: bool, what: str) -> None:
             if not fits:
-                raise CifarZooError(f"recipe: {field} must be {what}, not {getattr(self, field)!r}")
+                raise CifarZooError(f"recipe: {field} must be {what}, not {_shown(getattr(self, field))}")
 
-        def one_of(field: str, *choices: str) -> None:
-            need(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
-
-        for field in fields(self):
-            value, types = getattr(self, field.name), _TYPES[field.name]
-            if tuple in types and isinstance(value, list):  # as JSON has it
-                value = tuple(value)
-                object.__setattr__(self, field.name, value)
-            right = isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
-            need(field.name, right, " or ".join(kind.__name__ for kind in types).replace("NoneType", "None"))
-            if isinstance(value, tuple):
-                need(field.name, all(type(number) in (int, float) for number in value), "numbers")
-        need("epochs", self.epochs > 0, "positive")
-        need("batch_size", self.batch_size > 0, "positive")
-        need("learning_rate", self.learning_rate > 0, "positive")
-        one_of("schedule", "cosine", "tanh", "piecewise", "constant", "triangular")
-        rises = all(later > earlier for earlier, later in pairwise((0, *self.decay_epochs)))
+        rises = all(later > earlier for earlier, later in pairwise((0.0, *self.decay_epochs)))
         need("decay_epochs", rises, "positive epochs that rise")
         piecewise = self.schedule == "piecewise"
         need("decay_epochs", bool(self.decay_epochs) == piecewise, "given for schedule='piecewise' and for no other")
         need("decay_factors", len(self.decay_factors) == len(self.decay_epochs), "as many as decay_epochs")
-        need("decay_factors", all(factor >= 0 for factor in self.decay_factors), "0 or more")
-        need("warmup_epochs", self.warmup_epochs >= 0, "0 or more")
-        need("warmup_start", self.warmup_start is None or 0 <= self.warmup_start <= 1, "None or in [0, 1]")
-        one_of("optimizer", "sgd", "muon")
-        need("bn_bias_lr_multiplier", self.bn_bias_lr_multiplier > 0, "positive")
         need("bn_bias_lr_multiplier", self.bn_bias_lr_multiplier == 1 or not self.dense_l2, "1 where dense_l2 is not 0")
-        need(
-            "whitening_bias_epochs",
-            self.whitening_bias_epochs is None or self.whitening_bias_epochs > 0,
-            "None or positive",
-        )
-        need("sgd_lr_multiplier", self.sgd_lr_multiplier > 0, "positive")
         need("fixed_norm", self.optimizer == "muon" or not self.fixed_norm, "False where optimizer is not 'muon'")
-        need("momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        need("l2", self.l2 >= 0, "0 or more")
-        need("dense_l2", self.dense_l2 >= 0, "0 or more")
         need("dense_l2", not (self.l2 and self.dense_l2), "0 where l2 is not")
-        need("global_clipnorm", self.global_clipnorm is None or self.global_clipnorm > 0, "None or positive")
-        clip = self.clipnorm
-        need("clipnorm", clip is None or clip > 0, "None or positive")
-        need("clipnorm", clip is None or self.global_clipnorm is None, "None where global_clipnorm is not")
-        need("dropout", self.dropout is None or 0 <= self.dropout < 1, "None or in [0, 1)")
-        need("sam", self.sam >= 0, "0 or more")
+        both = self.clipnorm is not None and self.global_clipnorm is not None
+        need("clipnorm", not both, "None where global_clipnorm is not")
         need("adaptive_sam", self.sam > 0 or not self.adaptive_sam, "False where sam is 0")
-        need("padding", self.padding >= 0, "0 or more")
-        one_of("padding_mode", "reflect", "constant")
         need("alternating_flip", self.flip or not self.alternating_flip, "False where flip is False")
-        for name in ("rotation", "shift", "shear", "brightness", "cutout", "mixup", "cutmix"):
-            need(name, getattr(self, name) >= 0, "0 or more")
-        need("zoom", 0 <= self.zoom < 1, "in [0, 1)")
-        need("contrast", 0 <= self.contrast <= 1, "in [0, 1]")
         need("cutmix", not (self.mixup and self.cutmix), "0 where mixup is not")
-        need("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
-        need("ema_decay", self.ema_decay is None or 0 <= self.ema_decay < 1, "None or in [0, 1)")
-        need("lookahead", self.lookahead >= 0, "0 or more")
         need("lookahead", not self.lookahead or self.ema_decay is not None, "0 where ema_decay is None")
+        return self
 
     def with_(self, **changes: Any) -> Recipe:
-        """A copy with some fields changed. Raises CifarZooError for a field that does not exist."""
-        for name in changes:
-            if name not in _TYPES:
-                near = difflib.get_close_matches(name, _TYPES, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(_TYPES)}"
-                raise CifarZooError(f"a recipe has no field {name!r}; {hint}")
-        return replace(self, **changes)
+        """Return a copy with some fields changed.
+
+        Args:
+            **changes: the fields and their new values.
+
+        Raises:
+            CifarZooError: as `Recipe` itself does.
+        """
+        return Recipe(**{**dict(self), **changes})
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
-        """A copy with some fields changed by texts: "epochs=30", "flip=false", "dropout=none", "decay_epochs=9,12".
+        """Return a copy with some fields changed by texts, as the option `--set` of the command line has them.
 
-        Raises CifarZooError for a field that does not exist, or a value that is not of its type.
+        Args:
+            settings: texts such as "epochs=30", "flip=false", "dropout=none" or "decay_epochs=9,12".
+
+        Raises:
+            CifarZooError: for a text without "=", and as `Recipe` itself does.
         """
         changes: dict[str, Any] = {}
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals:
                 raise CifarZooError(f"a setting is written field=value, not {setting!r}")
-            changes[name] = _parse(text, _TYPES.get(name, ()))
+            if isinstance(getattr(self, name, None), tuple):
+                changes[name] = tuple(_parse(part) for part in text.split(",") if part)
+            else:
+                changes[name] = _parse(text)
         return self.with_(**changes)
 
     def for_epochs(self, epochs: int) -> Recipe:
-        """The same recipe stretched to another number of epochs: the changes of the rate move with it."""
+        """Return the same recipe stretched to another number of epochs; `decay_epochs` move in proportion.
+
+        Args:
+            epochs: positive integer.
+
+        Raises:
+            CifarZooError: for a value that is not a number of epochs.
+        """
         changed = self.with_(epochs=epochs)  # refuses what is no number of epochs
-        moved = tuple(epoch * epochs / self.epochs for epoch in self.decay_epochs)
-        return changed.with_(decay_epochs=moved) if epochs != self.epochs else changed
+        if changed.epochs == self.epochs:
+            return self
+        return changed.with_(decay_epochs=tuple(epoch * changed.epochs / self.epochs for epoch in self.decay_epochs))
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON has them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return all fields as JSON has them: numbers, texts, booleans, None, and lists of numbers."""
+        return self.model_dump(mode="json")
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    field.name: {
-        "int": (int,),
-        "float": (float, int),
-        "bool": (bool,),
-        "str": (str,),
-        "float | None": (float, int, type(None)),
-        "tuple[float, ...]": (tuple,),
-    }[str(field.type)]
-    for field in fields(Recipe)
-}
+_WORDS = {"none": None, "true": True, "false": False}
 
 
-def _parse(text: str, types: tuple[type, ...]) -> Any:
-    """What a text means for a field of these types; the text itself where it means none of them."""
-    if text.lower() == "none" and type(None) in types:
-        return None
-    if bool in types:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if tuple in types:
-        return tuple(_parse(part, (int, float)) for part in text.split(",") if part)
+def _parse(text: str) -> Any:
+    """The value that a text stands for: None, a boolean, a number, or else the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
     for number in (int, float):
-        if number in types:
-            try:
-                return number(text)
-            except ValueError:
-                continue
+        try:
+            return number(text)
+        except ValueError:
+            continue
     return text
+
+
+def _message(error: Any) -> str:
+    """One line for an error of pydantic's."""
+    if error["type"] == "value_error":  # already a line of ours
+        return str(error["ctx"]["error"])
+    name, *index = error["loc"]
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Recipe.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(Recipe.model_fields)}"
+        return f"a recipe has no field {name!r}; {hint}"
+    wanted = error["msg"].removeprefix("Input should be ")
+    if type(None) in get_args(Recipe.model_fields[name].annotation):
+        wanted = f"None or {wanted}"
+    position = "".join(f"[{number}]" for number in index)
+    return f"recipe: {name}{position} must be {wanted}, not {_shown(error['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """A value in a few characters."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        return f"an integer of {value.bit_length()} bits"

@@ -64,7 +64,7 @@ def test_a_run_without_test_figures_is_refused(zoo, small_npz, tmp_path):
     "fields, message",
     [
         ({"epocs": 3}, "recipe is none of this version .*epocs"),
-        ({"epochs": -3}, "recipe is none of this version .*epochs must be positive"),
+        ({"epochs": -3}, "recipe is none of this version .*epochs must be greater than 0"),
         ({"schedule": []}, "recipe is none of this version .*schedule"),
     ],
 )
