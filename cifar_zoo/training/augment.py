@@ -1,4 +1,4 @@
-"""The augmentation and the mixing that a recipe asks for, as layers."""
+"""The augmentation layers and the mixing layer of a recipe."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from cifar_zoo.training.recipe import Recipe
 
 
 def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int) -> list[keras.layers.Layer]:
-    """The layers that make training images (batch, height, width, 3) out of those of the data set, in order.
+    """Return the augmentation layers of a recipe, in order.
 
-    In inference all that they do is to cut out the middle. `steps` is the length of an epoch.
+    Outside of training they only crop the center.
+
+    Args:
+        recipe: the recipe.
+        height, width: size of the images that the network takes.
+        steps: number of steps in an epoch.
+        seed: seed of all random draws.
     """
     flip, alternating = recipe.flip, recipe.alternating_flip
     moved = recipe.rotation or recipe.shift or recipe.shear or recipe.zoom
     table = [
-        # The alternating flip knows an image by its pixels, so these must be as they are in the data set.
+        # The alternating flip recognizes an image by its pixels, so it comes before anything that changes them.
         (alternating, lambda seed: layers.AlternatingFlip(steps, seed)),
         (True, lambda seed: layers.RandomCrop(height, width, recipe.padding, recipe.padding_mode, MEAN, seed)),
         (flip and not alternating, lambda seed: layers.RandomFlip(seed)),
@@ -28,11 +34,11 @@ def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int)
         (recipe.contrast, lambda seed: layers.RandomContrast(1 - recipe.contrast, 1 + recipe.contrast, seed=seed)),
         (recipe.cutout, lambda seed: layers.Cutout(recipe.cutout, MEAN, seed)),
     ]
-    return [make(own) for (asked, make), own in zip(table, _seeds(seed, 0, len(table)), strict=True) if asked]
+    return [make(own) for (used, make), own in zip(table, _seeds(seed, 0, len(table)), strict=True) if used]
 
 
 def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
-    """The layer that mixes the images of a batch, if the recipe asks for one."""
+    """Return the layer that mixes the images of a batch, or None if the recipe has none."""
     (own,) = _seeds(seed, 1, 1)
     if recipe.mixup:
         return layers.Mixup(recipe.mixup, seed=own)
@@ -40,5 +46,5 @@ def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
 
 
 def _seeds(seed: int, purpose: int, count: int) -> list[int]:
-    """Seeds far apart: those of neighboring integers give overlapping streams on PyTorch."""
+    """Independent seeds. Neighboring integers as seeds give overlapping streams on PyTorch."""
     return [int(word) for word in np.random.SeedSequence((seed, purpose)).generate_state(count) >> 1]

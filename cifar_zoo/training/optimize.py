@@ -1,4 +1,4 @@
-"""The learning rate and the optimizer that a recipe asks for."""
+"""The learning-rate schedule and the optimizer of a recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cifar_zoo.training.schedules import (
 
 
 def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The schedule of a recipe for so many steps an epoch."""
+    """Return the learning-rate schedule of a recipe, with `steps` steps in an epoch."""
     if recipe.staircase:
         return Staircase(_schedule(recipe, 1), steps)
     return _schedule(recipe, steps)
@@ -38,28 +38,40 @@ def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Learning
     elif recipe.schedule == "cosine":
         schedule = CosineDecay(peak, total)
     else:  # "piecewise", or "constant", which has one piece
-        schedule = PiecewiseByEpoch(recipe.decay_epochs, [peak * part for part in (1.0, *recipe.decay_factors)], steps)
+        schedule = PiecewiseByEpoch(
+            recipe.decay_epochs, [peak * factor for factor in (1.0, *recipe.decay_factors)], steps
+        )
     return WarmUp(schedule, min(recipe.warmup_epochs, recipe.epochs / 4) * steps, recipe.warmup_start)
 
 
 def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) -> SGD:
-    """The optimizer of a recipe for a network, with so many steps an epoch."""
-    rate, total = learning_rate(recipe, steps), recipe.epochs * steps
-    options = {
+    """Return the optimizer of a recipe for a network.
+
+    Args:
+        recipe: the recipe.
+        steps: number of steps in an epoch.
+        precision: "float32" or "mixed_bfloat16", the dtype in which Muon orthogonalizes.
+        model: the network, whose layers decide the penalties and the learning-rate multipliers.
+    """
+    schedule = learning_rate(recipe, steps)
+    ema_decay: Any = recipe.ema_decay
+    if recipe.lookahead:
+        ema_decay = PowerRise(ema_decay, recipe.epochs * steps)
+    options: dict[str, Any] = {
         "momentum": recipe.momentum,
         "nesterov": recipe.nesterov,
         "l2": _penalties(recipe, model),
-        "ema_decay": PowerRise(recipe.ema_decay, total) if recipe.lookahead else recipe.ema_decay,
+        "ema_decay": ema_decay,
         "lookahead": recipe.lookahead,
         "lr_multipliers": _lr_multipliers(recipe, steps, model),
         "global_clipnorm": recipe.global_clipnorm,
         "clipnorm": recipe.clipnorm,
     }
     if recipe.optimizer == "sgd":
-        return SGD(rate, **options)
+        return SGD(schedule, **options)
     matrix_dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
     return Muon(
-        rate,
+        schedule,
         sgd_lr_multiplier=recipe.sgd_lr_multiplier,
         fixed_norm=recipe.fixed_norm,
         matrix_dtype=matrix_dtype,
@@ -68,7 +80,7 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
 
 
 def _penalties(recipe: Recipe, model: keras.Model) -> float | dict[str, float]:
-    """The factors of the penalty, as `SGD` takes them."""
+    """The argument `l2` of the optimizer."""
     if recipe.dense_l2:
         return {kernel.path: recipe.dense_l2 / math.prod(kernel.shape) for kernel in hidden_dense_kernels(model)}
     if recipe.bn_bias_lr_multiplier == 1:
@@ -78,11 +90,11 @@ def _penalties(recipe: Recipe, model: keras.Model) -> float | dict[str, float]:
 
 
 def _lr_multipliers(recipe: Recipe, steps: int, model: keras.Model) -> dict[str, Any]:
-    """Of the parameters that do not learn at the recipe's rate, what theirs is multiplied by."""
-    factors: dict[str, Any] = {}
+    """The argument `lr_multipliers` of the optimizer."""
+    multipliers: dict[str, Any] = {}
     if recipe.bn_bias_lr_multiplier != 1:
-        factors |= {bias.path: recipe.bn_bias_lr_multiplier for bias in batch_norm_biases(model)}
+        multipliers |= {bias.path: recipe.bn_bias_lr_multiplier for bias in batch_norm_biases(model)}
     if recipe.whitening_bias_epochs is not None:
         until = PiecewiseByEpoch((recipe.whitening_bias_epochs,), (1.0, 0.0), steps)
-        factors |= {layer.bias.path: until for layer in whitening_layers(model)}
-    return factors
+        multipliers |= {layer.bias.path: until for layer in whitening_layers(model)}
+    return multipliers

@@ -164,5 +164,8 @@ def test_serialization():
 def test_bad_values_are_refused():
     with pytest.raises(ValueError, match="sgd_lr_multiplier must be positive, not 0"):
         Muon(sgd_lr_multiplier=0)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"sgd_lr_multiplier must be positive and finite, not {value}"):
+            Muon(sgd_lr_multiplier=value)
     with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), not 1"):
         Muon(momentum=1)

@@ -8,6 +8,7 @@ from keras import ops
 from cifar_zoo import schedules
 from cifar_zoo.training.optimizers import SGD, Muon
 
+INF, NAN = float("inf"), float("nan")
 RATES = [0.1] * 5 + [0.02] * 5 + [0.2] * 5 + [0.001] * 5
 RANDOM = np.random.default_rng(0)
 START = {"kernel": RANDOM.normal(size=(5, 3)), "bias": RANDOM.normal(size=3)}
@@ -166,7 +167,7 @@ def test_gradients_may_lie_in_memory_in_any_order():
 
 
 def test_the_average_of_the_weights():
-    decay, average, weights = 0.8, 0.0, []
+    decay, average, weights = 0.8, None, []
     found, optimizer = ours(momentum=0.9, l2=0.0, ema_decay=decay)
     # The same run again, weight by weight, with the definition of a capped moving average.
     variable = keras.Variable(START["kernel"].astype("float32"), name="kernel")
@@ -181,10 +182,62 @@ def test_the_average_of_the_weights():
         weights.append(ops.convert_to_numpy(variable))
     for t, value in enumerate(weights):
         d = min(decay, (1 + t) / (10 + t))
-        average = d * average + (1 - d) * value
+        average = value if average is None else d * average + (1 - d) * value
     np.testing.assert_allclose(optimizer.averaged_weights()[0], average, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["kernel"], weights[-1], rtol=1e-6)
     assert plain.averaged_weights() is None
+
+
+def test_the_average_of_the_weights_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    linear = torch.nn.Linear(3, 5)
+    averaged = AveragedModel(linear, multi_avg_fn=get_ema_multi_avg_fn(0.8))
+    theirs = torch.optim.SGD(linear.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    variables = [
+        keras.Variable(weight.detach().numpy(), name=name)
+        for name, weight in zip(("kernel", "bias"), linear.parameters(), strict=True)
+    ]
+    constant = schedules.PiecewiseByEpoch((), (0.8,), 1)  # torch does not cap the decay
+    optimizer = SGD(0.1, momentum=0.9, ema_decay=constant)
+    optimizer.build(variables)
+    for step in range(8):
+        apply_to_both(optimizer, theirs, list(linear.parameters()), step)
+        averaged.update_parameters(linear)
+        for average, weight in zip(optimizer.averaged_weights(), averaged.module.parameters(), strict=True):
+            np.testing.assert_allclose(average, weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Muon])
+@pytest.mark.parametrize(
+    "options",
+    [{"ema_decay": 0.999}, {"ema_decay": 0.5, "lookahead": 3}, {"ema_decay": schedules.PowerRise(0.8, 10)}],
+)
+def test_the_average_of_weights_that_stay_is_these_weights(optimizer, options):
+    """To the bit, from the first step on, and also for weights that are loaded after the optimizer is built."""
+    variables = layers_of({"dense": (6, 5), "classifier": (5, 3)})
+    ours = optimizer(0.0, **options)
+    ours.build(variables)
+    for variable in variables:
+        variable.assign(RANDOM.normal(size=variable.shape).astype("float32"))
+    loaded = [ops.convert_to_numpy(variable).copy() for variable in variables]
+    for step in range(8):
+        for average, weight in zip(ours.averaged_weights(), loaded, strict=True):
+            np.testing.assert_array_equal(average, weight, err_msg=f"after {step} steps")
+        ours.apply([ops.zeros(variable.shape) for variable in variables])
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_the_average_in_a_compiled_training_starts_at_the_weights(lookahead):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False, name="classifier")])
+    optimizer = SGD(0.0, ema_decay=0.99, lookahead=lookahead)
+    model.compile(optimizer, "mse")
+    optimizer.build(model.trainable_variables)
+    model.set_weights([np.full((4, 3), 0.1, "float32")])
+    model.fit(np.ones((8, 4), "float32"), np.ones((8, 3), "float32"), batch_size=2, epochs=2, verbose=0)
+    np.testing.assert_array_equal(optimizer.averaged_weights()[0], np.full((4, 3), 0.1, "float32"))
+    assert len(optimizer.variables) == 4  # iterations, learning rate, momentum and average
 
 
 def test_clipping_by_the_norm_of_the_whole_gradient():
@@ -226,6 +279,17 @@ def test_a_configuration_may_lack_what_is_by_default():
         ({"lookahead": 5}, "lookahead must be 0 or more, and 0 where ema_decay is None, not 5"),
         ({"lookahead": -1, "ema_decay": 0.9}, "lookahead must be .* not -1"),
         ({"ema_decay": 1.5}, r"ema_decay must be None or in \[0, 1\), not 1.5"),
+        ({"ema_decay": np.float32(1.5)}, r"ema_decay must be None or in \[0, 1\), not 1.5"),
+        ({"lr_multipliers": {"dense1/kernel": -1.0}}, "lr_multipliers must be 0 or more, not -1.0"),
+        ({"learning_rate": INF}, "learning_rate must be 0 or more and finite, not inf"),
+        ({"learning_rate": NAN}, "learning_rate must be 0 or more and finite, not nan"),
+        ({"momentum": NAN}, r"momentum must be in \[0, 1\), not nan"),
+        ({"l2": INF}, "l2 must be 0 or more and finite, not inf"),
+        ({"l2": {"dense1/kernel": NAN}}, "l2 must be 0 or more and finite, not nan"),
+        ({"ema_decay": NAN}, r"ema_decay must be None or in \[0, 1\), not nan"),
+        ({"lookahead": NAN, "ema_decay": 0.9}, "lookahead must be .* not nan"),
+        ({"lookahead": INF, "ema_decay": 0.9}, "lookahead must be .* not inf"),
+        ({"lr_multipliers": {"dense1/kernel": INF}}, "lr_multipliers must be 0 or more and finite, not inf"),
     ],
 )
 def test_bad_values_are_refused(options, message):

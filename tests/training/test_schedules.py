@@ -125,6 +125,35 @@ def test_bad_values_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: schedules.TanhDecay(value, 10),
+        lambda value: schedules.TanhDecay(0.1, value),
+        lambda value: schedules.TanhDecay(0.1, 10, lower=-value),
+        lambda value: schedules.TanhDecay(0.1, 10, upper=value),
+        lambda value: schedules.PiecewiseByEpoch((value,), (1, 2), 5),
+        lambda value: schedules.PiecewiseByEpoch((2,), (1, value), 5),
+        lambda value: schedules.PiecewiseByEpoch((2,), (1, 2), value),
+        lambda value: schedules.Triangular(value, 10),
+        lambda value: schedules.Triangular(1, value),
+        lambda value: schedules.Triangular(1, 10, peak=value),
+        lambda value: schedules.Triangular(1, 10, start=value),
+        lambda value: schedules.Triangular(1, 10, end=value),
+        lambda value: schedules.PowerRise(value, 10),
+        lambda value: schedules.PowerRise(0.1, value),
+        lambda value: schedules.PowerRise(0.1, 10, value),
+        lambda value: schedules.WarmUp(schedules.TanhDecay(0.1, 10), value),
+        lambda value: schedules.WarmUp(schedules.TanhDecay(0.1, 10), 1, value),
+        lambda value: schedules.Staircase(schedules.TanhDecay(0.1, 10), value),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(make, value):
+    with pytest.raises(ValueError, match=f"must be .*, not .*{value}"):
+        make(value)
+
+
 def test_the_rate_of_a_recipe():
     cosine = learning_rate(Recipe(epochs=10, learning_rate=0.2, warmup_epochs=2.0), steps=5)
     assert float(cosine(0)) == pytest.approx(0.02)

@@ -1,37 +1,47 @@
 """Muon for convolutional networks."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
+from cifar_zoo.backend.optimizer_steps import add_l2, momentum_direction
 from cifar_zoo.training.optimizers.sgd import SGD
+from cifar_zoo.training.schedules import check_positive
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Muon(SGD):
-    """Momentum whose steps are orthogonal matrices, for the hidden kernels (Jordan et al. 2024); SGD for all others.
+    """Momentum with orthogonalized steps for the hidden kernels (Jordan et al. 2024), and SGD for all other weights.
 
     A kernel of two or more dimensions is a matrix (inputs, outputs); for a convolution the inputs are the values under
     its window. The step of a matrix is its Nesterov momentum with all singular values brought near 1, times
-    sqrt(max(1, outputs / inputs)): `w -= rate * (step + l2 * w)`. Here the penalty goes past the momentum, since a step
-    of fixed size would lose it. (Keras' own Muon leaves convolutions to AdamW.)
+    sqrt(max(1, outputs / inputs)): `w -= learning_rate * (step + l2 * w)`. The penalty is added after the momentum,
+    because the size of the step does not depend on the size of the gradient. (Keras' own Muon leaves convolutions to
+    AdamW.)
 
     Biases, batch norm, excluded kernels, and matrices of one row or column, such as those of depthwise convolutions,
-    follow the rule of `SGD` at the rate `learning_rate * sgd_lr_multiplier`.
+    follow the rule of `SGD` with the learning rate `learning_rate * sgd_lr_multiplier`.
 
     Args:
-        learning_rate: float or LearningRateSchedule, of the matrices.
-        momentum: float in [0, 1).
-        sgd_lr_multiplier: positive number.
-        exclude: words in the paths of variables that are not hidden.
-        matrix_dtype: number format of the orthogonalization; "bfloat16" is faster on hardware that has it.
-        fixed_norm: whether each matrix has the norm sqrt(outputs) after every step, in place of the penalty, so that
-            the rate alone says how far it turns; for kernels before batch norm, which takes their scale out.
-        **kwargs: those of `SGD`.
+        learning_rate: Float or `LearningRateSchedule`, for the matrices.
+        momentum: Float in [0, 1).
+        sgd_lr_multiplier: Positive float, the learning-rate multiplier of all other weights.
+        exclude: Strings. A variable with one of them in its path is not a hidden kernel.
+        matrix_dtype: String, the dtype of the orthogonalization. "bfloat16" is faster on hardware that supports it.
+        fixed_norm: Boolean. Whether each matrix is scaled to the norm sqrt(outputs) after every step, instead of the
+            penalty, so that the learning rate alone decides how far it turns. For kernels before batch norm, which
+            cancels their scale.
+        name: String.
+        **kwargs: Arguments of `SGD`.
 
     Raises:
-        ValueError: for a ratio that is not positive, and as `SGD` does.
+        ValueError: For an `sgd_lr_multiplier` that is not positive and finite, and as `SGD` does.
 
     Example:
         >>> import keras, numpy as np
@@ -45,24 +55,24 @@ class Muon(SGD):
 
     def __init__(
         self,
-        learning_rate=0.02,
-        momentum=0.95,
-        sgd_lr_multiplier=1.0,
-        exclude=("classifier",),
-        matrix_dtype="float32",
-        fixed_norm=False,
-        name="muon",
-        **kwargs,
-    ):
-        if not sgd_lr_multiplier > 0:
-            raise ValueError(f"sgd_lr_multiplier must be positive, not {sgd_lr_multiplier}")
+        learning_rate: float | LearningRateSchedule = 0.02,
+        momentum: float = 0.95,
+        sgd_lr_multiplier: float = 1.0,
+        exclude: Sequence[str] = ("classifier",),
+        matrix_dtype: str = "float32",
+        fixed_norm: bool = False,
+        name: str = "muon",
+        **kwargs: Any,
+    ) -> None:
+        check_positive("sgd_lr_multiplier", sgd_lr_multiplier)
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.sgd_lr_multiplier = sgd_lr_multiplier
         self.exclude = tuple(exclude)
         self.matrix_dtype = matrix_dtype
         self.fixed_norm = fixed_norm
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Create the state of every variable, and find the matrices."""
         if self.built:
             return
         super().build(variables)
@@ -73,33 +83,48 @@ class Muon(SGD):
             for variable in variables
         ]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable by its gradient."""
         index = self._get_variable_index(variable)
         if not self._is_matrix[index]:
-            return super().update_step(gradient, variable, learning_rate * self.sgd_lr_multiplier)
-        rate = self._rate(index, learning_rate, variable.dtype)
-        direction = self._direction(index, ops.cast(gradient, variable.dtype))
+            super().update_step(gradient, variable, learning_rate * self.sgd_lr_multiplier)
+            return
+        self._start_lookahead(index, variable)
+        learning_rate = self._variable_learning_rate(index, learning_rate, variable.dtype)
+        direction = momentum_direction(
+            self._momenta[index],
+            ops.cast(gradient, variable.dtype),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+        )
         matrix = ops.reshape(direction, (-1, direction.shape[-1]))
         inputs, outputs = matrix.shape
         step = math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrix, self.matrix_dtype)
         step = ops.reshape(step, direction.shape)
         if self.fixed_norm:
-            moved = variable - rate * step
+            moved = variable - learning_rate * step
             moved = moved * (math.sqrt(outputs) / ops.norm(ops.reshape(moved, -1)))
         else:
-            moved = variable - rate * self._penalized(index, step, variable)
+            moved = variable - learning_rate * add_l2(step, variable, self._l2[index])
         self.assign(variable, moved)
-        self._move_average(index, variable)
+        self._update_ema(index, variable)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer as plain values."""
         own = {name: getattr(self, name) for name in ("sgd_lr_multiplier", "exclude", "matrix_dtype", "fixed_norm")}
         return {**super().get_config(), **own}
 
 
-def orthogonalize(matrix, dtype="float32"):
+def orthogonalize(matrix: Any, dtype: str = "float32") -> Any:
     """Bring the singular values of a matrix near 1, by five Newton-Schulz steps of fifth degree.
 
-    The coefficients are those of Jordan et al., which raise small singular values fast and leave all in about 0.7..1.2.
+    The coefficients are those of Jordan et al.: small singular values grow fast, and all end at about 0.7..1.2.
+
+    Args:
+        matrix: Tensor of shape (rows, columns).
+        dtype: String, the dtype of the computation.
+
+    Returns: a tensor of the shape and the dtype of `matrix`.
     """
     rows, columns = matrix.shape
     x = ops.cast(matrix / (ops.norm(matrix) + 1e-7), dtype)
