@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files are written atomically: they are complete or absent."""
 
 import pytest
 
