@@ -1,10 +1,10 @@
-"""What each trick of the recipe "fast" is worth: epochs to 93 % on held-out images without it.
+"""Ablation of the recipe "fast": accuracy on held-out images, and epochs to 93 %, without each of its tricks.
 
     python benchmarks/ablation.py --variants "nothing,alternating flip" --epochs 6,12 --json results/fast_ablation.json
 
-A variant is trained anew for each number of epochs, on 45,000 images, and measured on the 5,000 that are held out, in
-the last epoch; the test images are not looked at. What the file holds already is not done again. docs/fast.md tells
-the epochs at which the line through the runs of a variant crosses 93 %.
+Each variant is trained from scratch for each number of epochs on 45,000 images and measured on the 5,000 held-out
+images after the last epoch; the test images are not used. Runs that are already in the file are skipped. docs/fast.md
+shows the number of epochs at which the line through the runs of a variant crosses 93 %.
 """
 
 import argparse
@@ -23,7 +23,7 @@ HELD_OUT = 5_000
 
 
 def with_layers(change):
-    """`airbench94` with some layers changed: `change(layer)` gives another one, or None."""
+    """`airbench94` with some layers replaced: `change(layer)` returns the new layer, or None to keep the old one."""
     plain = create_model("airbench94")
     return keras.models.clone_model(
         plain, clone_function=lambda layer: change(layer) or type(layer).from_config(layer.get_config())
@@ -31,14 +31,14 @@ def with_layers(change):
 
 
 def trained_stem(layer):
-    """An ordinary convolution in the place of the whitening."""
+    """Replace the whitening layer by an ordinary convolution."""
     if isinstance(layer, layers.PatchWhitening):
         return keras.layers.Conv2D(2 * layer.size**2 * 3, layer.size, name=layer.name)
     return None
 
 
 def random_start(layer):
-    """Kernels that are all random."""
+    """Replace the identity initialization of kernels by a random one."""
     if isinstance(layer, layers.Conv2D):
         initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
         return layers.Conv2D.from_config({**layer.get_config(), "kernel_initializer": initializer})
@@ -47,12 +47,12 @@ def random_start(layer):
 
 FAST, FAST_MUON = (find_recipe(name, "airbench94").to_dict() for name in ("fast", "fast_muon"))
 
-# What is left out -> the network's change, or None, and the recipe's.
+# What is left out -> the function that changes layers, or None, and the fields of the recipe that change.
 VARIANTS = {
     "nothing": (None, {}),
     "whitening": (trained_stem, {}),
     "identity at the start": (random_start, {}),
-    "rate of biases": (None, {"bn_bias_lr_multiplier": 1.0}),
+    "learning rate of biases": (None, {"bn_bias_lr_multiplier": 1.0}),
     "lookahead": (None, {"lookahead": 0, "ema_decay": None}),
     "label smoothing": (None, {"label_smoothing": 0.0}),
     "alternating flip": (None, {"alternating_flip": False}),
@@ -62,7 +62,7 @@ VARIANTS = {
 
 
 def train(variant, epochs, seed, data):
-    """The accuracy on the held-out images, and how it came."""
+    """Train one variant and return its accuracy on the held-out images."""
     change, settings = VARIANTS[variant]
     keras.utils.set_random_seed(seed)
     model = with_layers(change) if change else create_model("airbench94")
@@ -78,12 +78,12 @@ def train(variant, epochs, seed, data):
 
 
 def main():
-    """Do what the file does not have."""
+    """Train the variants that the file does not contain yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="what is left out, separated by commas")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="what to leave out, separated by commas")
     parser.add_argument("--epochs", default="6,12", help="separated by commas")
     parser.add_argument("--seeds", default="0", help="separated by commas")
-    parser.add_argument("--json", type=Path, required=True, help="file to write or to go on with")
+    parser.add_argument("--json", type=Path, required=True, help="file to write, or to continue")
     arguments = parser.parse_args()
 
     (x, y), _ = load_cifar10(os.environ.get("CIFAR_ZOO_DATA"))

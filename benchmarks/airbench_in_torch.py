@@ -1,10 +1,10 @@
-"""Airbench94 (Jordan 2024, arXiv:2404.00498) in plain PyTorch: the yardstick for the speed of our own training.
+"""Airbench94 (Jordan 2024, arXiv:2404.00498) in plain PyTorch: the baseline for the speed of our own training.
 
     python benchmarks/airbench_in_torch.py --data cifar10.npz --seed 0
     python benchmarks/airbench_in_torch.py --data cifar10.npz --steps 20 --holdout 5000
 
-It is written for a CPU with AMX: tensors are channels-last and bfloat16, weights and the whitening float32, and freed
-memory stays with the process. With torch.compile, or with batch norm in float32, a step took a quarter longer.
+It is written for a CPU with AMX: activations are channels-last and bfloat16, weights and the whitening are float32, and
+freed memory stays with the process. With torch.compile, or with batch norm in float32, a step took a quarter longer.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 BATCH = 1024
-PEAK_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 1.5, 0.85, 0.00133, 0.2
-BIAS_SCALE = 64  # the biases of batch norm learn so much faster
+PEAK_LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 1.5, 0.85, 0.00133, 0.2
+BIAS_SCALE = 64  # learning-rate multiplier of batch-norm biases
 WHITEN_BIAS_EPOCHS = 3
 LOOKAHEAD_EVERY = 5
-CROP = 2  # pixels that an image may move
+CROP = 2  # maximum shift in pixels
 MEAN, STD = torch.tensor((125.307, 122.950, 113.865)), torch.tensor((62.9932, 62.0887, 66.7048))
 
 
 def keep_freed_memory():
-    """Let glibc reuse large blocks: a fifth of a step went into clearing pages fresh from the system."""
-    trim_threshold, mmap_max = -1, -4  # the names of malloc.h
+    """Let glibc reuse large blocks. Otherwise a fifth of a step goes into clearing new pages from the system."""
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(trim_threshold, -1)
@@ -37,7 +37,7 @@ def keep_freed_memory():
 
 
 def load(path, holdout):
-    """Images (examples, height, width, 3) uint8 and labels: those to train on and those to evaluate."""
+    """Training and evaluation sets: images (examples, height, width, 3), uint8, and labels (examples,)."""
     with np.load(path) as data:
         x_train, y_train, x_test, y_test = (
             torch.from_numpy(data[key]) for key in ("x_train", "y_train", "x_test", "y_test")
@@ -49,19 +49,19 @@ def load(path, holdout):
 
 
 def normalize(images):
-    """Images (examples, height, width, 3) uint8 as float32 (examples, 3, height, width), channels last in memory."""
+    """Normalize uint8 images (examples, height, width, 3) to float32 (examples, 3, height, width), channels-last."""
     return ((images.float() - MEAN) / STD).permute(0, 3, 1, 2)
 
 
 def reflect(images, pixels):
-    """Pad the height and width of (examples, height, width, 3)."""
+    """Pad height and width of images (examples, height, width, 3) by reflection."""
     size = images.shape[1]
     place = (size - 1) - ((size - 1) - torch.arange(-pixels, size + pixels).abs()).abs()
     return images[:, place][:, :, place]
 
 
 def whitening(images, size=2, epsilon=5e-4):
-    """Kernel that whitens patches: the eigenvectors of their covariance at unit variance, and the same negated."""
+    """Kernel that whitens patches: eigenvectors of their covariance, scaled to unit variance, and their negatives."""
     patches = F.unfold(normalize(images), size).transpose(1, 2).flatten(0, 1)
     variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
     kernel = (directions / (variances + epsilon).sqrt()).T.reshape(-1, 3, size, size)
@@ -69,7 +69,7 @@ def whitening(images, size=2, epsilon=5e-4):
 
 
 class Conv(nn.Conv2d):
-    """3x3, without bias, which at first hands its input on in the first filters."""
+    """A 3x3 convolution without bias whose first filters are initialized as the identity."""
 
     def __init__(self, channels, filters):
         super().__init__(channels, filters, 3, padding="same", bias=False)
@@ -77,7 +77,7 @@ class Conv(nn.Conv2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """With a bias and no scale."""
+    """Batch norm with a trainable bias and no scale."""
 
     def __init__(self, channels):
         super().__init__(channels, eps=1e-5, momentum=0.4)
@@ -85,7 +85,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Airbench(nn.Module):
-    """Logits (examples, 10) in float32 of normalized images (examples, 3, 32, 32)."""
+    """Network from normalized images (examples, 3, 32, 32) to float32 logits (examples, 10)."""
 
     def __init__(self, kernel, widths=(64, 256, 256), dtype=torch.bfloat16):
         super().__init__()
@@ -106,7 +106,7 @@ class Airbench(nn.Module):
 
 
 class Lookahead:
-    """Slow weights towards which those of the network are pulled; running statistics count as weights."""
+    """Slow weights toward which the weights of the network, running statistics included, are pulled."""
 
     def __init__(self, network):
         self.fast = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
@@ -118,8 +118,11 @@ class Lookahead:
 
 
 def make_optimizer(network):
-    """SGD with a group for the biases of batch norm; decay keeps its pace whatever the rate."""
-    """Nesterov SGD; `scale` is what the rate of a group is multiplied by."""
+    """Nesterov SGD. `scale` multiplies the learning rate of a group.
+
+    Batch-norm biases have a group of their own. Its weight decay is divided by `scale`, so that all weights decay
+    alike.
+    """
     biases = [module.bias for module in network.modules() if isinstance(module, BatchNorm)]
     own = {id(bias) for bias in biases}
     others = [p for p in network.parameters() if p.requires_grad and id(p) not in own]
@@ -127,11 +130,11 @@ def make_optimizer(network):
         {"params": others, "scale": 1, "weight_decay": WEIGHT_DECAY},
         {"params": biases, "scale": BIAS_SCALE, "weight_decay": WEIGHT_DECAY / BIAS_SCALE},
     ]
-    return torch.optim.SGD(groups, lr=PEAK_RATE, momentum=MOMENTUM, nesterov=True, fused=True)
+    return torch.optim.SGD(groups, lr=PEAK_LEARNING_RATE, momentum=MOMENTUM, nesterov=True, fused=True)
 
 
 def epoch_of_batches(padded, labels, mirrored):
-    """Shuffled batches of random crops; the images are padded, and `mirrored` says which to mirror."""
+    """Shuffled batches of random crops of padded images; `mirrored` holds a Boolean per image."""
     crops = padded.unfold(1, 32, 1).unfold(2, 32, 1)  # a view: (examples, row, column, 3, 32, 32)
     for own in torch.randperm(len(labels)).split(BATCH)[: len(labels) // BATCH]:
         row, column = torch.randint(2 * CROP + 1, (2, len(own)))
@@ -141,19 +144,19 @@ def epoch_of_batches(padded, labels, mirrored):
 
 
 def train(images, labels, epochs, stop=None):
-    """The trained network, the mean loss and the seconds of each epoch, and the number of steps."""
+    """Train a network; return it with the mean loss and the seconds of each epoch, and the number of steps."""
     network = Airbench(whitening(images[:5000])).to(memory_format=torch.channels_last)
     optimizer, lookahead = make_optimizer(network), Lookahead(network)
     padded, mirrored = reflect(images, CROP), torch.rand(len(labels)) < 0.5
     total = epochs * (len(labels) // BATCH)
     losses, seconds, step = [], [], 0
     for epoch in range(epochs):
-        start, ours = time.perf_counter(), []
+        start, epoch_losses = time.perf_counter(), []
         network.whiten.bias.requires_grad_(epoch < WHITEN_BIAS_EPOCHS)
         for batch, targets in epoch_of_batches(padded, labels, mirrored):
-            rate = PEAK_RATE * np.interp(step / total, (0, 0.23, 1), (0.2, 1, 0.07))
+            learning_rate = PEAK_LEARNING_RATE * np.interp(step / total, (0, 0.23, 1), (0.2, 1, 0.07))
             for group in optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
+                group["lr"] = learning_rate * group["scale"]
             loss = F.cross_entropy(network(batch), targets, label_smoothing=LABEL_SMOOTHING)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -161,11 +164,11 @@ def train(images, labels, epochs, stop=None):
             step += 1
             if step % LOOKAHEAD_EVERY == 0:
                 lookahead.pull(0.95**LOOKAHEAD_EVERY * (step / total) ** 3)
-            ours.append(loss.detach())
+            epoch_losses.append(loss.detach())
             if step == stop:
                 break
         mirrored = ~mirrored
-        losses.append(torch.stack(ours).mean().item())
+        losses.append(torch.stack(epoch_losses).mean().item())
         seconds.append(time.perf_counter() - start)
         print(f"epoch {epoch}: loss {losses[-1]:.4f}, {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
         if step == stop:
@@ -176,7 +179,7 @@ def train(images, labels, epochs, stop=None):
 
 @torch.inference_mode()
 def evaluate(network, images, labels):
-    """Accuracy of the plain images, and with mirrored and shifted views."""
+    """Accuracy without and with test-time augmentation by mirrored and shifted views."""
     network.eval()
     right = torch.zeros(2)
     for batch, targets in zip(images.split(BATCH), labels.split(BATCH), strict=True):
@@ -198,8 +201,8 @@ def main():
     parser.add_argument("--data", required=True, help=".npz with x_train, y_train, x_test and y_test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--steps", type=int, help="stop so early, to measure time")
-    parser.add_argument("--holdout", type=int, default=0, help="last training images to evaluate, not the test set")
+    parser.add_argument("--steps", type=int, help="stop after this many steps, to measure time")
+    parser.add_argument("--holdout", type=int, default=0, help="training images to evaluate, not the test set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     keep_freed_memory()

@@ -1,10 +1,10 @@
-"""What augmentation costs: training steps of a network without and with it, and each layer alone.
+"""The cost of augmentation: training steps of a network without and with it, and each layer alone.
 
     KERAS_BACKEND=jax python benchmarks/augment.py --network resnet18 --batch 128 --steps 20 --json augment.json
 
-Steps (forward, backward, SGD; bfloat16 where the hardware has it) without and with augmentation take turns, so that
-whatever else the machine does falls on all alike. The added share is the median over the rounds. Where a step takes
-seconds and the machine is shared, the layers alone divided by the step are the sharper figure; it is shown too.
+Steps (forward, backward, SGD; bfloat16 where the hardware supports it) without and with augmentation alternate, so that
+other load on the machine affects all of them alike. The added share is the median over the rounds. On a shared machine,
+where a step takes seconds, the time of the layers alone divided by that of the step is more precise; it is shown, too.
 """
 
 import argparse
@@ -57,16 +57,16 @@ def timed(function):
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def take_turns(functions, rounds):
-    """Seconds of each function by round: an array (functions, rounds, 2) of wall and CPU time."""
+def alternate(functions, rounds):
+    """Call the functions in turn; return an array (functions, rounds, 2) of wall and CPU seconds."""
     for function in functions:
         function()
-        function()  # the first call compiles, and the second may do so again
+        function()  # the first call compiles, and the second may compile again
     return np.array([[timed(function) for function in functions] for _ in range(rounds)]).swapaxes(0, 1)
 
 
 def layers_alone(images, rounds):
-    """Milliseconds of each layer, less those of a compiled call that does nothing."""
+    """Milliseconds of each layer, minus those of a compiled call that does nothing."""
 
     def compiled(layer):
         model = TrainingMode(layer)
@@ -74,13 +74,13 @@ def layers_alone(images, rounds):
         return lambda: model.predict_on_batch(images)
 
     made = [keras.layers.Dropout(0, dtype="uint8"), *(make() for make in LAYERS.values())]
-    medians = 1e3 * np.median(take_turns([compiled(layer) for layer in made], rounds), axis=1)
+    medians = 1e3 * np.median(alternate([compiled(layer) for layer in made], rounds), axis=1)
     own = (medians[1:] - medians[0]).tolist()
     return {name: {"wall_ms": wall, "cpu_ms": cpu} for name, (wall, cpu) in zip(LAYERS, own, strict=True)}
 
 
 def training_steps(network, images, labels, rounds, alone):
-    """Milliseconds and images per second of a step of each variant, and the share that its augmentation adds."""
+    """Milliseconds and images/s of a training step of each variant, and the percentage that its augmentation adds."""
     model = create_model(network)
     with computing_in(model, hardware_precision()):
         steps = []
@@ -88,7 +88,7 @@ def training_steps(network, images, labels, rounds, alone):
             trainer = Trainer(model, [LAYERS[name]() for name in names], 0.0)
             trainer.compile(SGD(1e-3, l2=5e-4))
             steps.append(lambda trainer=trainer: trainer.train_on_batch(images, labels))
-        seconds = take_turns(steps, rounds)
+        seconds = alternate(steps, rounds)
     results = {}
     for (variant, names), own in zip(VARIANTS.items(), seconds, strict=True):
         wall, cpu = np.median(own, axis=0)
@@ -113,12 +113,12 @@ def show(title, table):
 
 
 def main():
-    """Measure and print, and write what was measured where that is asked for."""
+    """Measure, print the figures, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="resnet18", help="a registered name, or none for the layers alone")
+    parser.add_argument("--network", default="resnet18", help="registered name, or none to measure the layers alone")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20, help="steps of each variant")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
 
     random = np.random.default_rng(0)

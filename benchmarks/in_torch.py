@@ -1,12 +1,16 @@
-"""A network of the zoo in plain PyTorch, for comparisons of speed."""
+"""Translation of a network of the zoo to plain PyTorch, for comparisons of speed."""
 
 import math
 
 
 def translate(model, weights):
-    """A functional Keras network as a torch.nn.Module from uint8 images (batch, height, width, 3) to logits.
+    """Translate a functional Keras network to a torch.nn.Module from uint8 images (batch, height, width, 3) to logits.
 
-    It walks the graph and makes plain layers of PyTorch, with `weights` by the names of the layers.
+    Each layer of the graph becomes a plain PyTorch layer.
+
+    Args:
+        model: The Keras network.
+        weights: A dict from layer names to lists of NumPy arrays.
     """
     import torch
     from keras import layers
@@ -39,7 +43,7 @@ def translate(model, weights):
         return activated(layer, nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), module))
 
     def same_padding(layer, size, dilation=(1, 1)):
-        """Rows before and after, columns before and after."""
+        """Padding as `((top, bottom), (left, right))`, as TensorFlow pads."""
         if layer.padding == "valid":
             return (0, 0), (0, 0)
         totals = [
@@ -90,16 +94,16 @@ def translate(model, weights):
 
     def max_pool(layer):
         padding = same_padding(layer, layer.pool_size)
-        if all(before == 0 for before, _ in padding):  # a window over the border sees what is inside
+        if all(before == 0 for before, _ in padding):  # a window across the border takes only the pixels inside
             return nn.MaxPool2d(layer.pool_size, layer.strides, ceil_mode=layer.padding == "same")
         if any(before != after for before, after in padding):
-            raise SystemExit(f"{layer.name}: pads as PyTorch's pooling cannot")
+            raise SystemExit(f"{layer.name}: PyTorch's pooling has no such padding")
         return nn.MaxPool2d(layer.pool_size, layer.strides, padding=tuple(before for before, _ in padding))
 
     def average_pool(layer):
         padding = same_padding(layer, layer.pool_size)
         if any(before != after for before, after in padding):
-            raise SystemExit(f"{layer.name}: pads as PyTorch's pooling cannot")
+            raise SystemExit(f"{layer.name}: PyTorch's pooling has no such padding")
         padding = tuple(before for before, _ in padding)
         return nn.AvgPool2d(layer.pool_size, layer.strides, padding, count_include_pad=False)
 
@@ -140,7 +144,7 @@ def translate(model, weights):
         return nn.LocalResponseNorm(size, alpha=layer.alpha * size, beta=layer.beta, k=layer.bias)
 
     def flatten(layer):
-        return from_function(lambda x: x.permute(0, 2, 3, 1).flatten(1))  # Keras' order, and that in memory
+        return from_function(lambda x: x.permute(0, 2, 3, 1).flatten(1))  # in Keras' order, as in memory
 
     table = {
         layers.Conv2D: conv,
@@ -188,7 +192,10 @@ def translate(model, weights):
 
 
 def pad_on_both_sides(network):
-    """Let strided convolutions pad by themselves, alike on both sides: a shift by one pixel, and no copy."""
+    """Replace the asymmetric padding of strided convolutions by PyTorch's symmetric one.
+
+    This shifts the output by one pixel, and saves a copy.
+    """
     from torch import nn
 
     for module in network.modules():

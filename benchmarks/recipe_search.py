@@ -1,9 +1,9 @@
-"""How good a recipe is on held-out images: how the recipes of the zoo were found.
+"""Accuracy of a recipe on held-out images, by which the recipes of the zoo were chosen.
 
     python benchmarks/recipe_search.py alex4 --epochs 24 --set label_smoothing=0.1 --json results/recipe_search.json
 
-Trains on 45,000 images, measures the other 5,000 in the last epoch, and appends that to the file; the test images
-are not looked at. docs/results.md has the table.
+The script trains on 45,000 images, measures the other 5,000 after the last epoch, and appends the result to the file;
+the test images are not used. docs/results.md has the table.
 """
 
 import argparse
@@ -19,14 +19,14 @@ HELD_OUT = 5_000
 
 
 def main():
-    """Train once."""
+    """Train once and append the result to the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network")
-    parser.add_argument("--recipe", default="zoo", help="the recipe to begin with")
-    parser.add_argument("--epochs", type=int, required=True, help="the recipe is stretched to them")
+    parser.add_argument("--recipe", default="zoo", help="recipe to start from")
+    parser.add_argument("--epochs", type=int, required=True, help="number of epochs, to which the recipe is rescaled")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, required=True, help="file to write or to append to")
+    parser.add_argument("--json", type=Path, required=True, help="file to append to")
     arguments = parser.parse_args()
 
     recipe = find_recipe(arguments.recipe, arguments.network).for_epochs(arguments.epochs)

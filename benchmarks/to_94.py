@@ -1,14 +1,14 @@
-"""Minutes to 94 % on CIFAR-10: our `airbench94` by the recipe "fast" beside the same training in plain PyTorch.
+"""Minutes to 94 % on CIFAR-10: `airbench94` with the recipe "fast", and the same training in plain PyTorch.
 
     python benchmarks/to_94.py --seeds 0,1,2 --json results/to_94.json
     python benchmarks/to_94.py --seeds 0 --backends tensorflow,jax,torch --epochs 3 --data a_part.npz
 
-Both sides are whole processes that take turns: for each seed `airbench_in_torch.py`, then `cifar-zoo fit airbench94
---recipe fast` with each backend. "Training" runs from the first look at the images to the end of the last step; ours
-also has in it what is compiled, and the checkpoints. "To the end" is the whole process, with imports, data, the
-batch-norm statistics of the averaged weights, and the test images, which ours measures in float32 and with the file's
-rounded weights. Steps a second are the median over epochs, the first one apart. Runs that the file holds already are
-not done again.
+For each seed the script runs `airbench_in_torch.py` and then `cifar-zoo fit airbench94 --recipe fast` with each
+backend, each in a process of its own. "Training" lasts from the first access to the images to the end of the last step;
+that of the zoo includes compilation and checkpoints. "Total" is the whole process, with imports, data, the batch-norm
+statistics of the averaged weights, and the evaluation of the test images, which the zoo does in float32 with the
+rounded weights of the file. Steps/s are the median over the epochs after the first. Runs that are already in the file
+are skipped.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BATCH = 1024
 
 
 def timed(command, **environment):
-    """The last line of a process's output as JSON, and its wall time in seconds."""
+    """Run a Python process; return the last line of its output, parsed as JSON, and its wall time in seconds."""
     start = time.monotonic()
     done = subprocess.run([sys.executable, *map(str, command)], stdout=subprocess.PIPE, env=os.environ | environment)
     if done.returncode:
@@ -41,12 +41,12 @@ def timed(command, **environment):
 
 
 def median_after_first(epochs):
-    """The median over all epochs but the first, where there are more."""
+    """The median over all epochs after the first, or the only epoch."""
     return statistics.median(epochs[1:] or epochs)
 
 
 def in_torch(seed, epochs, data):
-    """A training in plain PyTorch."""
+    """Train in plain PyTorch and return the figures."""
     command = [HERE / "airbench_in_torch.py", "--data", data, "--seed", seed, "--epochs", epochs]
     report, seconds = timed(command)
     return {
@@ -59,7 +59,7 @@ def in_torch(seed, epochs, data):
 
 
 def in_keras(backend, seed, epochs, data, runs):
-    """Our training with one backend, in a run directory among others."""
+    """Train with the zoo and one backend, in a run directory in `runs`, and return the figures."""
     run = runs / f"airbench94-{backend}-{seed}"
     command = ["-m", "cifar_zoo", "fit", "airbench94", "--recipe", "fast", "--epochs", epochs, "--seed", seed]
     command += ["--data", data, "--run-dir", run, "--no-resume", "--json"]
@@ -76,18 +76,18 @@ def in_keras(backend, seed, epochs, data, runs):
 
 
 def mean(runs, field):
-    """The mean of a figure over runs."""
+    """The mean of a field over runs."""
     return statistics.mean(run[field] for run in runs)
 
 
 def main():
-    """Train, print the table, and write the file."""
+    """Train what the file does not contain yet, write the file, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--backends", default="tensorflow", help="separated by commas")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--data", default=os.environ.get("CIFAR_ZOO_DATA"), help=".npz file of CIFAR-10")
-    parser.add_argument("--runs", type=Path, help="keep our run directories here")
+    parser.add_argument("--runs", type=Path, help="folder in which to keep the run directories of the zoo")
     parser.add_argument("--json", type=Path, help="file to write")
     arguments = parser.parse_args()
     if not arguments.data:
@@ -116,14 +116,14 @@ def main():
             if arguments.json:
                 write_json(arguments.json, report)
 
-    print(f"{'':14} plain %  with TTA %  training min  to the end min  steps/s  of PyTorch's time")
+    print(f"{'':14} plain %  with TTA %  training min       total min  steps/s  time / PyTorch's")
     for name, own in runs.items():
         print(
             f"{name:14} {100 * mean(own, 'accuracy'):7.2f}  {100 * mean(own, 'tta_accuracy'):10.2f}  "
             f"{mean(own, 'training_seconds') / 60:12.2f}  {mean(own, 'seconds') / 60:14.2f}  "
             f"{mean(own, 'steps_per_second'):7.3f}  "
             f"{mean(own, 'training_seconds') / mean(runs['plain PyTorch'], 'training_seconds'):9.2f} training, "
-            f"{mean(own, 'seconds') / mean(runs['plain PyTorch'], 'seconds'):.2f} to the end"
+            f"{mean(own, 'seconds') / mean(runs['plain PyTorch'], 'seconds'):.2f} total"
         )
 
 

@@ -1,20 +1,20 @@
-"""How fast a network trains: our step beside the same network written plainly in PyTorch.
+"""Throughput of the training step of a network: the zoo compared with the same network in plain PyTorch.
 
     KERAS_BACKEND=jax python benchmarks/train_step.py resnet18 --batch 128 --steps 12 --rounds 5 --json step.json
     python benchmarks/train_step.py none
 
-Our side is `Trainer.fit` with the network's "zoo" recipe, but always SGD with L2, a random flip and no cutout: batches
-of uint8 images, augmentation in the step, the average of the weights, bfloat16 where the hardware has it. PyTorch's
-side is the same by hand: the crop and flip as one gather, channels-last, autocast, its fused SGD, and `_foreach_lerp_`
-for the average.
+The zoo trains by `Trainer.fit` with the network's recipe "zoo", but always with SGD and L2, a random flip and no
+cutout: batches of uint8 images, augmentation inside the step, an exponential moving average of the weights (EMA), and
+bfloat16 where the hardware supports it. The PyTorch code does the same by hand: crop and flip as one gather,
+channels-last, autocast, PyTorch's fused SGD, and `_foreach_lerp_` for the EMA.
 
-The two are processes that take turns, one idle while the other runs, so that whatever else the machine does falls on
-both. The median of the rounds counts. Before that both give their logits in float32 with the same weights; these must
-agree. For them PyTorch pads as TensorFlow does, which puts what is odd to the right and the bottom where strides make
-it so. In the steps it pads on both sides alike, which is what it is fast at.
+The two run in separate processes that alternate, one idle while the other runs, so that other load on the machine
+affects both. The figures are medians over the rounds. First both compute logits in float32 with the same weights, which
+must agree. For these PyTorch pads as TensorFlow does: where a stride makes the padding odd, the larger part is on the
+right and at the bottom. In the timed steps it pads symmetrically, which is faster in PyTorch.
 
-The second command, and the end of the first, measure what `fit` itself costs a step, with the callbacks of
-`fit_cifar10`, on a network so small that nothing else counts.
+The second command, and the end of the first, measure the overhead of `fit` per step, with the callbacks of
+`fit_cifar10`, on a network so small that its own computation is negligible.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from in_torch import pad_on_both_sides, translate
 
-WARM_UP = 2  # rounds that do not count
+WARM_UP = 2  # rounds that are not measured
 KNOWN_TO_TORCH = (
     "learning_rate",
     "momentum",
@@ -50,7 +50,7 @@ def timed(function):
 
 
 def random_order(batch, examples=2048):
-    """Batches of random images without end, as a training sees them."""
+    """Endless shuffled batches of random images."""
     from cifar_zoo.training.batches import ShuffledBatches
 
     random = np.random.default_rng(0)
@@ -59,19 +59,19 @@ def random_order(batch, examples=2048):
 
 
 def recipe_of(name):
-    """The recipe of a network without Muon, cutout and alternating flip; the PyTorch side must know all else of it."""
+    """The recipe of a network without Muon, cutout and alternating flip. The PyTorch code must support all the rest."""
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.training.recipes import find_recipe
 
     recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_lr_multiplier=1.0, cutout=0, alternating_flip=False)
     length = {"epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
     if recipe != Recipe(**length, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
-        raise SystemExit(f"the PyTorch side knows of a recipe only {', '.join(KNOWN_TO_TORCH)}")
+        raise SystemExit(f"of a recipe, the PyTorch code supports only {', '.join(KNOWN_TO_TORCH)}")
     return recipe
 
 
 def clock(before=lambda: None, after=lambda seconds: None):
-    """A Keras callback that times epochs: `before` is called ahead of each, `after` with its wall and CPU seconds."""
+    """A Keras callback that calls `before()` ahead of each epoch and `after((wall, cpu))` with its seconds after it."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -79,7 +79,7 @@ def clock(before=lambda: None, after=lambda seconds: None):
             before()
             self.start = time.perf_counter(), time.process_time()
 
-        def on_epoch_end(self, epoch, logs=None):  # Keras has read the loss, so the device is done
+        def on_epoch_end(self, epoch, logs=None):  # Keras has read the loss, so the device has finished
             after((time.perf_counter() - self.start[0], time.process_time() - self.start[1]))
 
     return Clock()
@@ -100,7 +100,7 @@ def make_trainer(model, recipe, precision, order):
 
 
 def keras_side(pipe, name, batch, steps, rounds):
-    """Send what the other side needs for its check; then train a round for every message."""
+    """Send the weights and logits to compare; then train one round for each message received."""
     import keras
 
     from cifar_zoo import create_model
@@ -111,7 +111,7 @@ def keras_side(pipe, name, batch, steps, rounds):
     keras.utils.set_random_seed(0)
     model, recipe, precision = create_model(name, classifier_activation=None), recipe_of(name), hardware_precision()
     random = np.random.default_rng(1)
-    # Biases and batch norm are moved from 0 and 1, where a mistake might not show.
+    # Change biases and batch-norm variables from 0 and 1, where an error in the translation might not show.
     model.set_weights([w + random.uniform(0, 0.2, w.shape) * (w.ndim == 1) for w in model.get_weights()])
     images = random.integers(0, 256, (8, *model.input_shape[1:]), dtype="uint8")
     pipe.send(
@@ -138,17 +138,17 @@ def keras_side(pipe, name, batch, steps, rounds):
 
 
 def step_alone(trainer, batch, steps):
-    """Run the compiled step of a trainer so many times, without anything around it."""
+    """Run the compiled step of a trainer `steps` times, without `fit`."""
     import keras
     from keras import ops
 
     tensors = tuple(ops.convert_to_tensor(array) for array in batch)
-    # PyTorch's step takes the batches of one call, the others' an iterator of batches.
+    # The PyTorch trainer's train_function takes a list of batches, those of TensorFlow and JAX an iterator.
     data = [tensors] if keras.backend.backend() == "torch" else itertools.repeat(tensors)
     if keras.backend.backend() != "jax":
         for _ in range(steps):
             logs = trainer.train_function(data)
-    else:  # there a step takes the state and gives it back; copies, because it also eats it
+    else:  # JAX's takes and returns the state; it donates its buffers, hence the copies
         groups = trainer.trainable_variables, trainer.non_trainable_variables, trainer.optimizer.variables
         state = [[ops.copy(v) for v in group] for group in (*groups, trainer.metrics_variables)]
         for _ in range(steps):
@@ -157,7 +157,7 @@ def step_alone(trainer, batch, steps):
 
 
 def fit_overhead(batch, steps=100, rounds=9):
-    """Milliseconds of a step by `fit` with the callbacks of `fit_cifar10`, of the step alone, and the difference."""
+    """Milliseconds per step in `fit` with the callbacks of `fit_cifar10`, of the step alone, and their difference."""
     import keras
 
     from cifar_zoo.training.callbacks.checkpointing import Checkpointing
@@ -200,21 +200,21 @@ def fit_overhead(batch, steps=100, rounds=9):
 
 
 def torch_side(pipe, name, batch, steps, rounds):
-    """Check the translation against what the other side sends; then train a round for every message."""
-    os.environ["KERAS_BACKEND"] = "torch"  # the graph of the network is read from Keras; no other framework beside
+    """Check the translation against the logits received; then train one round for each message received."""
+    os.environ["KERAS_BACKEND"] = "torch"  # Keras supplies the graph; load no other framework
     import torch
 
     from cifar_zoo import create_model
 
-    theirs = pipe.recv()
+    reference = pipe.recv()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    height, width = theirs["images"].shape[1:3]
-    network = translate(create_model(name, classifier_activation=None), theirs["weights"])
+    height, width = reference["images"].shape[1:3]
+    network = translate(create_model(name, classifier_activation=None), reference["weights"])
     params = sum(p.numel() for p in itertools.chain(network.parameters(), network.buffers()) if p.is_floating_point())
-    assert params == theirs["params"], f"{params} parameters in PyTorch, {theirs['params']} in Keras"
+    assert params == reference["params"], f"{params} parameters in PyTorch, {reference['params']} in Keras"
     with torch.no_grad():
-        logits = network.eval()(torch.tensor(theirs["images"])).numpy()
-    error = np.abs(logits - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
+        logits = network.eval()(torch.tensor(reference["images"])).numpy()
+    error = np.abs(logits - reference["logits"]).max() / np.abs(reference["logits"]).max()
     assert error < 1e-3, f"the logits differ by {error:.1e} of the largest"  # rounding through 50 layers gives 1e-4
 
     recipe = recipe_of(name)
@@ -231,7 +231,7 @@ def torch_side(pipe, name, batch, steps, rounds):
         fused=True,
     )
     averages = [p.detach().clone() for p in weights]
-    autocast = torch.autocast(device, torch.bfloat16, enabled=theirs["precision"] == "mixed_bfloat16")
+    autocast = torch.autocast(device, torch.bfloat16, enabled=reference["precision"] == "mixed_bfloat16")
 
     def step(images, labels):
         images, labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device).long()
@@ -255,7 +255,7 @@ def torch_side(pipe, name, batch, steps, rounds):
 
 
 def crop_and_flip(images, height, width, recipe):
-    """Reflect, crop and mirror each image at random, in one gather."""
+    """Randomly crop (after padding by reflection) and flip each image, in one gather."""
     import torch
 
     batch, rows, columns, _ = images.shape
@@ -271,8 +271,8 @@ def crop_and_flip(images, height, width, recipe):
     return images[torch.arange(batch, device=images.device)[:, None, None], row[:, :, None], column[:, None, :]]
 
 
-def take_turns(sides, rounds):
-    """Seconds of each side by round: an array (sides, rounds, 2) of wall and CPU time."""
+def alternate(sides, rounds):
+    """Let the sides run in turn; return an array (sides, rounds, 2) of wall and CPU seconds."""
 
     def run(pipe):
         pipe.send("go")
@@ -282,19 +282,19 @@ def take_turns(sides, rounds):
 
 
 def compare(name, batch, steps, rounds):
-    """Images per second of both sides, and what `fit` costs."""
+    """Throughput of both sides in images/s, and the overhead of `fit`."""
     processes = multiprocessing.get_context("spawn")
     pipes = []
     for side in (keras_side, torch_side):
         pipe, own = processes.Pipe()
         processes.Process(target=side, args=(own, name, batch, steps, rounds), daemon=True).start()
-        own.close()  # so that the end of the process ends the pipe
+        own.close()  # so that the pipe closes when the process ends
         pipes.append(pipe)
-    ours, theirs = pipes
+    ours, torch = pipes
     report = ours.recv()
-    theirs.send({key: report[key] for key in ("precision", "params", "weights", "images", "logits")})
-    checked = theirs.recv()
-    seconds = take_turns(pipes, rounds)
+    torch.send({key: report[key] for key in ("precision", "params", "weights", "images", "logits")})
+    checked = torch.recv()
+    seconds = alternate(pipes, rounds)
     overhead = ours.recv()
     per_second = batch * steps / np.median(seconds, axis=1)
     sides = ("ours", "torch")
@@ -318,13 +318,13 @@ def compare(name, batch, steps, rounds):
 
 
 def main():
-    """Measure and print, and write what was measured where that is asked for."""
+    """Measure, print the figures, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", help="a registered name, or none for the cost of fit alone")
+    parser.add_argument("network", help="registered name, or none to measure only the overhead of fit")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=12, help="steps a round")
+    parser.add_argument("--steps", type=int, default=12, help="steps per round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     if arguments.network == "none":
         from cifar_zoo.backend.environment import describe_environment

@@ -30,18 +30,18 @@ PLOTS = ROOT / "docs" / "plots"
 
 @cache
 def results() -> list[RunRecord]:
-    """All results of the repository that trained on the whole training set."""
+    """All run records of the repository that trained on the whole training set."""
     return [result for result in read_records(ROOT / "results").values() if result.examples == 50_000]
 
 
 @cache
 def lines() -> list[TableRow]:
-    """The table of results."""
+    """The rows of the table of results."""
     return table(results())
 
 
 def networks() -> str:
-    """The table of the README: what there is, and how good it is."""
+    """The table of README.md: every network, its size and its accuracy."""
     rows = ["| network | parameters | input | published % | ours % | |", "| --- | ---: | --- | ---: | ---: | --- |"]
     for info in _infos():
         height, width, _ = info.input_shape
@@ -51,7 +51,7 @@ def networks() -> str:
 
 
 def costs() -> str:
-    """The table of docs/models.md: what each network costs and where it comes from."""
+    """The table of docs/models.md: the cost of each network, its paper and its published row."""
     rows = [
         "| network | paper | parameters | trainable | multiply-adds | activations | published row | ours % |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
@@ -70,7 +70,7 @@ def costs() -> str:
 
 
 def layers() -> str:
-    """The table of docs/layers.md."""
+    """The table of docs/layers.md: the summary line of every layer."""
     rows = ["| layer | |", "| --- | --- |"]
     for name in cifar_zoo.layers.__all__:
         summary = inspect.getdoc(getattr(cifar_zoo.layers, name)).split("\n\n")[0]
@@ -79,7 +79,7 @@ def layers() -> str:
 
 
 def rows() -> str:
-    """The table of docs/results.md: each published row, and what we have measured."""
+    """The table of docs/results.md: each published row and the accuracy of our runs."""
     text = [
         "| row | network | published % | ours % | with TTA % | runs | tag | epochs | minutes | hardware |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |",
@@ -94,7 +94,7 @@ def rows() -> str:
 
 
 def differences() -> str:
-    """Where our recipes differ from the published ones."""
+    """The table of docs/results.md: the fields in which our recipes differ from the published ones."""
     text = ["| network | tag | ours (published) |", "| --- | --- | --- |"]
     done = {line.network: line for line in lines() if line.runs}
     text += [f"| {name} | {line.tag} | {line.differences} |" for name, line in done.items()]
@@ -102,7 +102,7 @@ def differences() -> str:
 
 
 def speed() -> str:
-    """The table of docs/performance.md: our training step beside that of plain PyTorch."""
+    """The table of docs/performance.md: throughput of our training step and of plain PyTorch."""
     text = [
         "| network | backend | batch | ours, images/s | PyTorch | ratio | by CPU time | fit, ms a step | hardware |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -119,9 +119,9 @@ def speed() -> str:
 
 
 def to_94() -> str:
-    """The table of docs/fast.md: minutes to 94 % beside plain PyTorch."""
+    """The table of docs/fast.md: accuracy and minutes of the recipe `fast` and of plain PyTorch."""
     text = [
-        "| | plain % | with TTA % | training, min | to the end, min | steps/s | of PyTorch's training time | runs |",
+        "| | plain % | with TTA % | training, min | total, min | steps/s | training time / PyTorch's | runs |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     runs = json.loads((ROOT / "results" / "to_94.json").read_text())["runs"]
@@ -139,16 +139,17 @@ def to_94() -> str:
 
 
 def to_94_backends() -> str:
-    """The table of docs/fast.md: the step of each backend beside plain PyTorch's."""
+    """The table of docs/fast.md: throughput of the training step with each backend and with plain PyTorch."""
     runs = json.loads((ROOT / "results" / "to_94_backends.json").read_text())["runs"]
-    text = ["| | steps/s | of PyTorch's time |", "| --- | ---: | ---: |"]
-    rates = {name: statistics.mean(run["steps_per_second"] for run in own) for name, own in runs.items()}
-    text += [f"| {name} | {rate:.3f} | {rates['plain PyTorch'] / rate:.2f} |" for name, rate in rates.items()]
+    text = ["| | steps/s | time / PyTorch's |", "| --- | ---: | ---: |"]
+    throughput = {name: statistics.mean(run["steps_per_second"] for run in own) for name, own in runs.items()}
+    torch = throughput["plain PyTorch"]
+    text += [f"| {name} | {steps:.3f} | {torch / steps:.2f} |" for name, steps in throughput.items()]
     return "\n".join(text)
 
 
 def ablation() -> str:
-    """The table of docs/fast.md: what each trick is worth."""
+    """The table of docs/fast.md: accuracy without each trick."""
     report = json.loads((ROOT / "results" / "fast_ablation.json").read_text())
     runs: dict[str, dict[int, list[float]]] = {}
     for run in report["runs"]:
@@ -166,8 +167,8 @@ def ablation() -> str:
 
 
 def recipe_search() -> str:
-    """The table of docs/results.md: what recipes gave on held-out images."""
-    text = ["| network | epochs | in place of what `zoo` has | held-out images, % |", "| --- | ---: | --- | ---: |"]
+    """The table of docs/results.md: accuracy of candidate recipes on held-out images."""
+    text = ["| network | epochs | fields changed from `zoo` | held-out images, % |", "| --- | ---: | --- | ---: |"]
     runs = json.loads((ROOT / "results" / "recipe_search.json").read_text())["runs"]
     for run in sorted(runs, key=lambda run: run["network"]):
         epochs = run["recipe"]["epochs"]
@@ -178,7 +179,7 @@ def recipe_search() -> str:
 
 
 def _crossing(means: dict[int, float], level: float) -> str:
-    """The number of epochs at which the lines between runs cross a level."""
+    """The number of epochs at which the line between two successive runs crosses `level`."""
     for (before, low), (after, high) in pairwise(means.items()):
         if low <= level <= high:
             return f"{before + (level - low) / (high - low) * (after - before):.1f}"
@@ -187,13 +188,13 @@ def _crossing(means: dict[int, float], level: float) -> str:
 
 
 def _with_deviation(values: list[float]) -> str:
-    """The mean, and the sample deviation where there are several values."""
+    """The mean, with the sample standard deviation if there are several values."""
     mean = f"{statistics.mean(values):.2f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
 
 
 def results_csv() -> str:
-    """results/results.csv: the table for programs."""
+    """The table of results as CSV, for results/results.csv."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(TableRow)], lineterminator="\n")
     writer.writeheader()
@@ -204,7 +205,7 @@ def results_csv() -> str:
 
 
 def plotted() -> str:
-    """A digest of all that the plots show; each has it in its description."""
+    """SHA-256 of the data in the plots, stored in the description of each plot."""
     shown = [[asdict(line) for line in lines()], [[r.model, r.tag, r.seed, r.history] for r in results()]]
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
@@ -229,9 +230,13 @@ def plots() -> None:
     def scatter(name: str, axis: str, ends: tuple[float, float], place, published: bool) -> None:
         _, axes = pyplot.subplots(figsize=(8, 4.5))
         if published:
-            theirs = [line for line in lines() if line.published]
+            published_lines = [line for line in lines() if line.published]
             axes.scatter(
-                [place(line) for line in theirs], [line.published for line in theirs], 12, "silver", label="published"
+                [place(line) for line in published_lines],
+                [line.published for line in published_lines],
+                12,
+                "silver",
+                label="published",
             )
         axes.errorbar(
             [place(line) for line in measured],
@@ -272,7 +277,7 @@ def _published(info: ModelInfo) -> str:
 
 
 def _ours(info: ModelInfo) -> str:
-    """Of the recipe `zoo`, or of the first there is."""
+    """The accuracy of our runs with the recipe `zoo`, or with the first tag if there is none."""
     mine = sorted((line for line in lines() if line.network == info.name), key=lambda line: line.tag != "zoo")
     return mine[0].ours
 
@@ -288,7 +293,7 @@ TABLES = {
 
 
 def filled(page: str) -> str:
-    """A page with its tables made anew, each between `<!-- name -->` and `<!-- end of name -->`."""
+    """The text of a page with its tables regenerated, each between `<!-- name -->` and `<!-- end of name -->`."""
     text = (ROOT / page).read_text()
     for name, make in TABLES[page].items():
         start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"

@@ -1,11 +1,12 @@
-"""Train the networks of the published tables, one after another, and print our table beside theirs.
+"""Train the networks of the published tables, one after another, and print their accuracies beside the published ones.
 
     python examples/reproduce_table.py --rows squeeze1,alex4 --epochs 2
     python examples/reproduce_table.py --seeds 0,1,2 --budget-minutes 600
 
-The same command goes on where it was stopped, by a key, a crash or the budget: finished rows are skipped, a broken one
-continues within its epoch. Without --rows it trains all networks, the cheap ones first; without --epochs as long as
-the recipe says. Two epochs of squeeze1 and alex4 take about two minutes on 2 CPU cores with AMX.
+After Ctrl-C, a crash or the end of the budget, the same command continues: finished rows are skipped, and an
+interrupted run resumes within its epoch. Without --rows all networks are trained, the cheapest first; without --epochs
+each is trained for the number of epochs of its recipe. Two epochs of squeeze1 and alex4 take about two minutes on 2 CPU
+cores with AMX.
 """
 
 import argparse
@@ -22,25 +23,25 @@ from cifar_zoo.training.recipes import find_recipe
 
 
 def cost(name):
-    """Multiply-adds of a network for an image."""
+    """Multiply-adds of a network for one image."""
     return sum(layer.multiply_adds for layer in layer_table(name))
 
 
 def duration(run_dir):
-    """Epochs and minutes that a run has taken so far."""
+    """The number of epochs that a run has finished, and the minutes they took."""
     history = run_dir / "history.csv"
     rows = read_history(history) if history.exists() else []
     return len(rows), rows[-1]["seconds"] / 60 if rows else 0.0
 
 
 def main():
-    """Train what is left, then print the table and what is still left."""
+    """Train the unfinished runs, then print the table and the runs that are still unfinished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", help="names of networks with commas between them; default all")
-    parser.add_argument("--recipe", default="zoo", help="zoo, or seed for the published one")
-    parser.add_argument("--epochs", type=int, help="in place of the recipe's")
-    parser.add_argument("--seeds", default="0", help="numbers with commas between them")
-    parser.add_argument("--budget-minutes", type=float, help="stop, with a checkpoint, when these are nearly over")
+    parser.add_argument("--rows", help="names of networks, separated by commas (default: all)")
+    parser.add_argument("--recipe", default="zoo", help="zoo, or paper for the published one")
+    parser.add_argument("--epochs", type=int, help="number of epochs instead of the recipe's")
+    parser.add_argument("--seeds", default="0", help="seeds, separated by commas")
+    parser.add_argument("--budget-minutes", type=float, help="stop with a checkpoint before this time is over")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run directories")
     arguments = parser.parse_args()
 
@@ -74,7 +75,7 @@ def main():
 
     results = [result for result in read_records(arguments.runs / "results").values() if result.tag == tag]
     print(as_text(table(results, names)))
-    # Where a network has not begun, its minutes are guessed from what an operation took in the others.
+    # The minutes of a network that has not started are estimated from the time per multiply-add of the others.
     spent = {run_dir: duration(run_dir) for run_dir in jobs}
     operations = sum(done * cost(jobs[run_dir][0]) for run_dir, (done, _) in spent.items() if done)
     pace = sum(minutes for _, minutes in spent.values()) / operations if operations else None

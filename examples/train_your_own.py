@@ -1,14 +1,14 @@
-"""A network of your own from the layers of the zoo, trained on CIFAR-10 by a recipe of the zoo.
+"""Build a network of your own from the layers of the zoo and train it on CIFAR-10.
 
     python examples/train_your_own.py --epochs 10
 
-The network is residual, with squeeze-and-excitation on every branch and stochastic depth. Any functional or Sequential
-network from pixels to ten scores can be trained so. By `cifar_zoo.register_model` it also gets the options of the zoo's
-networks and can be made by its name.
+The network is residual, with squeeze-and-excitation and stochastic depth on every branch. Any functional or Sequential
+network from pixels to ten class scores can be trained like this. `cifar_zoo.register_model` gives it the options of the
+zoo's networks as well, and makes it available by name.
 
-CIFAR-10 is found as always: --data, CIFAR_ZOO_DATA, the Keras cache, or downloaded. A broken run goes on where it was
-when the same command is given again. Measured with the default ten epochs of all 50,000 images: 84.26 % of the test
-images, by TensorFlow in 8 minutes on 2 CPU cores.
+CIFAR-10 is read from --data, CIFAR_ZOO_DATA or the Keras cache, or downloaded. An interrupted run resumes when the same
+command is run again. Measured with the default ten epochs on all 50,000 images: 84.26 % of the test images, with
+TensorFlow in 8 minutes on 2 CPU cores.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def trunk(x):
 
 
 def conv_bn(x, filters, stride, name):
-    """A 3x3 convolution without bias, and batch norm."""
+    """A 3x3 convolution without bias, followed by batch norm."""
     options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
     x = keras.layers.Conv2D(filters, 3, stride, name=f"{name}_conv", **options)(x)
     return BatchNormalization(name=f"{name}_bn")(x)
@@ -56,9 +56,9 @@ def main() -> None:
     """Train a network of your own on CIFAR-10."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
-    parser.add_argument("--examples", type=int, help="train on the first so many images (default: all)")
-    parser.add_argument("--data", help="where CIFAR-10 is: an .npz file, a folder or an archive")
-    parser.add_argument("--run-dir", help="default: runs/own_net-custom-SEED")
+    parser.add_argument("--examples", type=int, help="number of training images (default: all)")
+    parser.add_argument("--data", help="path of CIFAR-10: an .npz file, folder or archive")
+    parser.add_argument("--run-dir", help="run directory (default: runs/own_net-custom-SEED)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
 
@@ -72,9 +72,9 @@ def main() -> None:
     print(f"{run.metrics['params']:,} parameters, {run.metrics['minutes']} minutes")
     print(f"test accuracy {run.metrics['test_accuracy']:.2%}; the run is in {run.directory}")
 
-    # By its name and the file of the run it is made like any network of the zoo.
+    # The registered name and the weights file of the run create it like any network of the zoo.
     trained = cifar_zoo.create_model("own_net", weights=str(run.directory / "model.weights.h5"), include_top=False)
-    print(f"{trained.name} without its classifier gives {trained.output_shape}")
+    print(f"{trained.name} without its classifier returns {trained.output_shape}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Options and data of the whole test suite."""
+"""Command-line options and fixtures of the whole test suite."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A model hub on the loopback, for the genuine huggingface_hub client, with faults to order.
+"""A model hub on the loopback interface for the huggingface_hub client, with faults to inject.
 
 The one local hub in the package index, hf-local-hub, starts a Go program that its wheel does not hold; hence this.
 

@@ -1,4 +1,4 @@
-"""What depends on the backend, once more in a process with JAX and in one with PyTorch."""
+"""Tests that depend on the backend, repeated in a process with JAX and in one with PyTorch."""
 
 import importlib.util
 import os

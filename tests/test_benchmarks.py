@@ -1,4 +1,4 @@
-"""The benchmarks: that both sides do the same, and that they run."""
+"""The benchmarks run, and both sides of a comparison compute the same."""
 
 import importlib.util
 import json
@@ -53,7 +53,7 @@ def airbench_in_torch():
 
 
 def airbench_weights(model):
-    """The weights of our network as its twin in PyTorch has them, in order."""
+    """The weights of our network in the order and layout of the PyTorch network."""
     import torch
 
     def tensors(suffix, attribute):
@@ -66,7 +66,7 @@ def airbench_weights(model):
 
 
 def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar10, tmp_path, monkeypatch):
-    """The weights after eight steps on the same batches, in float32: rates, decay, lookahead and the frozen bias."""
+    """Weights after eight float32 steps on the same batches: learning rates, decay, lookahead and the frozen bias."""
     import torch
 
     (x, y), _ = cifar10
@@ -89,9 +89,10 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
             images, labels = next(batches)
             yield airbench_in_torch.normalize(torch.tensor(images)), torch.tensor(labels).long()
 
-    rate, decay = 0.01, 0.05  # at the recipe's own, rounding grows to five percent in these steps, and hides the decay
+    # With the values of the recipe, rounding errors grow to five percent in these steps and hide the decay.
+    learning_rate, decay = 0.01, 0.05
     monkeypatch.setattr(airbench_in_torch, "WEIGHT_DECAY", decay)
-    monkeypatch.setattr(airbench_in_torch, "PEAK_RATE", rate)
+    monkeypatch.setattr(airbench_in_torch, "PEAK_LEARNING_RATE", learning_rate)
     monkeypatch.setattr(airbench_in_torch, "BATCH", batch)
     monkeypatch.setattr(airbench_in_torch, "epoch_of_batches", epoch_of_batches)
     monkeypatch.setattr(airbench_in_torch, "Airbench", lambda _: network)
@@ -100,7 +101,7 @@ def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar
     recipe = find_recipe("fast", "airbench94").with_(
         epochs=epochs,
         batch_size=batch,
-        learning_rate=rate,
+        learning_rate=learning_rate,
         l2=decay,
         flip=False,
         alternating_flip=False,

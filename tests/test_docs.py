@@ -1,4 +1,4 @@
-"""README and docs say what is so."""
+"""README and docs agree with the code and the results."""
 
 import importlib.util
 from pathlib import Path

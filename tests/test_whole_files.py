@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Files are written atomically: they are complete or absent."""
 
 import os
 import shutil

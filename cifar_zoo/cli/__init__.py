@@ -1,4 +1,4 @@
-"""The command line: one file a command, each a thin skin over a public function."""
+"""The command line: one module per command, each a thin wrapper around a public function."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ for _command in (list_, info, predict, evaluate, download, cache, recipes, fit, 
 
 
 def main() -> None:
-    """Run a command; bad input ends in one line and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with several lines otherwise
+    """Run a command. Bad input is reported in one line on standard error, with exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise TensorFlow logs several lines on import
     try:
         sys.exit(commands.main(prog_name="cifar-zoo", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:

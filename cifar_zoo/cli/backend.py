@@ -1,4 +1,4 @@
-"""Loading Keras for a command."""
+"""Importing Keras and its backend for a command."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from cifar_zoo.errors import CifarZooError
 
 
 def load_backend(training: bool = False) -> None:
-    """Import Keras and wake its backend without the greetings that TensorFlow's C++ code writes to standard error.
+    """Import Keras and initialize its backend, discarding what TensorFlow's C++ code logs to standard error meanwhile.
 
-    No log level silences them. With another backend, Keras wakes TensorFlow, where it is installed, only when it sets
-    the seeds of a training.
+    No log level silences these messages. With another backend, Keras imports TensorFlow, if it is installed, only when
+    it sets random seeds.
+
+    Args:
+        training: Boolean. Whether the command trains. If so, the seeds are set once here, so that this import is silent
+            as well.
 
     Raises:
-        CifarZooError: if Keras or its backend cannot be imported.
+        CifarZooError: If Keras or its backend cannot be imported.
     """
     with _silent_standard_error():
         try:
             import keras
 
-            keras.ops.zeros(1)  # the devices are looked for at the first operation
+            keras.ops.zeros(1)  # the first operation initializes the devices
             if training:
                 keras.utils.set_random_seed(0)
         except (ImportError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""`cifar-zoo evaluate`: measure published or own weights."""
+"""`cifar-zoo evaluate`: measure the accuracy of published weights or of a weights file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("name")
-@click.option("--weights", default="cifar10", show_default=True, help="A tag, or a .weights.h5 file.")
+@click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
 @click.option(
-    "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
+    "--data", help="Path of CIFAR-10: an .npz file, folder or archive.  [default: CIFAR_ZOO_DATA, cache, download]"
 )
-@click.option("--tta", is_flag=True, help="Measure with test-time augmentation, too.")
+@click.option("--tta", is_flag=True, help="Also measure with test-time augmentation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool) -> None:
-    """Measure NAME on the test images of CIFAR-10."""
+    """Measure the accuracy and loss of the network NAME on the CIFAR-10 test images."""
     from cifar_zoo.registry import create_model, model_info
 
     model_info(name)

@@ -1,4 +1,4 @@
-"""`cifar-zoo predict`: name what is in images."""
+"""`cifar-zoo predict`: classify images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cifar_zoo.cli.backend import load_backend
 @click.command()
 @click.argument("name")
 @click.argument("images", nargs=-1, required=True, type=click.Path())
-@click.option("--weights", default="cifar10", show_default=True, help="A tag, or a .weights.h5 file.")
-@click.option("--top", default=3, show_default=True, help="How many classes to name.")
+@click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
+@click.option("--top", default=3, show_default=True, help="Number of classes to print per image.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
-    """Name what IMAGES show, by the network NAME.
+    """Classify IMAGES with the network NAME.
 
-    Images may have any size, mode and format.
+    Image files may have any size, mode and format.
     """
     from cifar_zoo.registry import model_info
 

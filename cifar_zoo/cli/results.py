@@ -1,4 +1,4 @@
-"""`cifar-zoo results`: our figures beside the published ones."""
+"""`cifar-zoo results`: our accuracies beside the published ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 
 @click.command()
 @click.argument("pattern", default="*")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the results lie.  [default: of the package]")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder of run records.  [default: the package's]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def results(pattern: str, folder: Path | None, as_json: bool) -> None:
-    """Show our test accuracy beside the published one, for the networks that match PATTERN.
+    """Show our test accuracy beside the published one for the networks that match PATTERN.
 
-    A shell pattern, such as "resnet*"; all by default.
+    PATTERN is a shell pattern such as "resnet*"; by default all networks are shown.
     """
     from cifar_zoo.registry import list_models
     from cifar_zoo.results import as_text, read_records, results_path, table

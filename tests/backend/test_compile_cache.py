@@ -1,4 +1,4 @@
-"""Compiled steps are kept between processes."""
+"""The compilation cache is shared between processes."""
 
 import json
 import os

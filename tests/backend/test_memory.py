@@ -1,4 +1,4 @@
-"""Blocks of memory that come again: the pages that the system clears for them, and those that are held."""
+"""Reuse of freed memory: page faults of repeated allocations, and memory that the process holds."""
 
 import json
 import subprocess

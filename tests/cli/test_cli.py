@@ -1,4 +1,4 @@
-"""The command line, as processes."""
+"""The command line, each command in a process of its own."""
 
 import json
 

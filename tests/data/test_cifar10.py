@@ -1,4 +1,4 @@
-"""Reading CIFAR-10 in all its forms, whole and damaged."""
+"""Reading CIFAR-10 in all its file formats, intact and damaged."""
 
 import hashlib
 import pickle

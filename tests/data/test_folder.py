@@ -1,4 +1,4 @@
-"""Folders of one's own images."""
+"""Loading folders of images."""
 
 import numpy as np
 import pytest

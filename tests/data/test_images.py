@@ -1,4 +1,4 @@
-"""Image files of all kinds."""
+"""Loading image files of all formats and modes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Accuracy and predictions against plain computation."""
+"""Accuracy and predictions against direct computation."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The examples, each as a person runs it."""
+"""The examples, each run as a script."""
 
 import re
 import subprocess
@@ -48,7 +48,7 @@ def test_finetune_on_a_folder(folder, tmp_path):
     _, tuned = accuracies(text)
     assert tuned >= 0.95
     images, labels, names = load_folder(folder)
-    assert re.search(rf"a.keras: an image of class ({'|'.join(names)}) is of class \1 by", text)
+    assert re.search(rf"a.keras: an image of class ({'|'.join(names)}) is classified as \1 with", text)
     scores = keras.saving.load_model(tmp_path / "a.keras").predict(images, verbose=0)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert (scores.argmax(axis=1) == labels).mean() >= 0.95
@@ -71,7 +71,7 @@ def test_train_your_own(small_npz, tmp_path):
     options = ("--epochs", 1, "--examples", 256, "--data", small_npz, "--run-dir", "run")
     text = printed(run("train_your_own.py", *options, cwd=tmp_path))
     assert "179,030 parameters" in text
-    assert "own_net without its classifier gives (None, 8, 8, 64)" in text
+    assert "own_net without its classifier returns (None, 8, 8, 64)" in text
     assert (tmp_path / "run" / "model.weights.h5").is_file()
 
 
@@ -83,7 +83,7 @@ def test_train_your_own_learns(cifar10, tmp_path):
 
 @pytest.mark.parametrize("example", ["finetune.py", "features.py"])
 def test_a_bad_folder_ends_in_one_line(example, tmp_path):
-    """Exit code 2 and a last line that names what is wrong, as of a command."""
+    """Exit code 2 and a last line that names the problem, as the commands of cifar-zoo do."""
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").write_text("no image")
     process = run(example, tmp_path, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The example that trains the rows of the table, as a process on the real data."""
+"""The example that trains the rows of the table, run as a script on CIFAR-10."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The gradients of a layer, by the backend."""
+"""Gradients of a layer on every backend."""
 
 import keras
 from keras import ops

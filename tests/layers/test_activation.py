@@ -1,4 +1,4 @@
-"""The activation against PyTorch's: values and gradients, by whichever way it goes."""
+"""The activation against PyTorch's: values and gradients, on every code path."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The attention layers against plain arithmetic: outputs, gradients by differences, parameters, wrong values."""
+"""The attention layers against plain arithmetic: outputs, numerical gradients, parameters, invalid arguments."""
 
 import keras
 import numpy as np

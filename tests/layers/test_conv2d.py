@@ -1,4 +1,4 @@
-"""The convolution against that of PyTorch: outputs and gradients, by whichever way it goes."""
+"""The convolution against that of PyTorch: outputs and gradients, on every code path."""
 
 import keras
 import numpy as np

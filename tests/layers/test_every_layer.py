@@ -1,4 +1,4 @@
-"""What every layer owes Keras and its users: one row a layer, the same checks for all."""
+"""Requirements on every layer: one row per layer, with the same checks for all."""
 
 import inspect
 import os

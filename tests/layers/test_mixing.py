@@ -1,4 +1,4 @@
-"""Mixup and CutMix against their definitions and the law of their draws."""
+"""Mixup and CutMix against their definitions and the distribution of their random draws."""
 
 import keras
 import numpy as np

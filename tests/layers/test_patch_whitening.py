@@ -1,4 +1,4 @@
-"""Whitening against what it is for: patches without correlation; and the initializer that goes with it."""
+"""Whitening makes patches uncorrelated; and the initializer used with it."""
 
 import keras
 import numpy as np

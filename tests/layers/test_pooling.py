@@ -1,4 +1,4 @@
-"""Max-pooling against windows cut by numpy, and the order of memory that PyTorch keeps."""
+"""Max-pooling against windows cut by NumPy, and the memory layout that PyTorch keeps."""
 
 import keras
 import numpy as np

@@ -1,6 +1,6 @@
-"""Layers that draw within the network, and the parts without weights: each against its definition.
+"""Regularization layers with random draws, and layers without weights, each against its definition.
 
-Bounds on frequencies are those that a right layer passes with all but 1 in 1000 seeds; the seeds are fixed.
+A correct layer satisfies the bounds on frequencies with all but 1 in 1000 seeds; the seeds are fixed.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The layers of a network in PyTorch, from which references are written, and the comparison of a network with one.
+"""PyTorch layers for reference implementations of networks, and the comparison of a network with its reference.
 
 Images are (batch, channels, height, width) here; kernels stay as Keras lays them out.
 """

@@ -1,4 +1,4 @@
-"""Counts by arithmetic from the papers, apart from how the networks are built."""
+"""Parameter counts computed from the papers, independently of the code that builds the networks."""
 
 import numpy as np
 import pytest

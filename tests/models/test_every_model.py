@@ -1,4 +1,4 @@
-"""What holds for every network of the registry."""
+"""Requirements on every registered network."""
 
 import gc
 import re

@@ -1,4 +1,4 @@
-"""From the staged folder to the hub, with the genuine client and a hub on the loopback; and from there to a user."""
+"""Publishing the staged folder with huggingface_hub to a local server, and downloading from there."""
 
 import json
 import os

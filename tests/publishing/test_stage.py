@@ -1,4 +1,4 @@
-"""From a run to a published file."""
+"""Packing a run as a weights file to publish."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""SGD against a plain computation and torch, through changes of rate."""
+"""SGD against a direct computation and PyTorch, with changing learning rates."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Runs that are broken off: killed at any moment, stopped for time, with a damaged checkpoint or a full disk."""
+"""Interrupted runs: killed at any moment, stopped by a time limit, with a damaged checkpoint or a full disk."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Fork the reader of weights files on randomly damaged ones: python fuzz_reader.py GOOD SECONDS.
 
 A script, because only a process without threads can fork thousands of times; that takes 3 ms where a new process takes
-150. HDF5's library may crash, which is what the reader is a process of its own for.
+150. The HDF5 library may crash, which is why the reader runs in a separate process.
 """
 
 import json

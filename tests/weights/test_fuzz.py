@@ -1,4 +1,4 @@
-"""Random damage to weights files, and noise for the manifest: refused, or right."""
+"""Randomly damaged weights files and manifests are refused or read correctly."""
 
 import contextlib
 import io

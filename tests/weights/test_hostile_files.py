@@ -1,4 +1,4 @@
-"""Weights files that are not what they say: refused, nothing else is read, and the network keeps its weights."""
+"""Hostile weights files are refused, no other file is read, and the network keeps its weights."""
 
 import json
 import math

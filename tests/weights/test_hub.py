@@ -1,4 +1,4 @@
-"""Downloads by the genuine client from a hub of our own, which goes wrong in every way that hubs do."""
+"""Downloads with huggingface_hub from a local server that simulates the failures of a hub."""
 
 import hashlib
 import json
