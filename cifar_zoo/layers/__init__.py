@@ -1,4 +1,4 @@
-"""Keras layers for the networks of the zoo and for anybody's own."""
+"""Keras layers for convolutional networks and for image augmentation, usable in any Keras model."""
 
 from cifar_zoo.layers.activation import Activation
 from cifar_zoo.layers.alternating_flip import AlternatingFlip

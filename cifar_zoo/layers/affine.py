@@ -1,4 +1,4 @@
-"""Affine maps of images, another one for each image."""
+"""Affine transformations of images, with a different matrix for each image."""
 
 import keras
 from keras import ops
@@ -8,18 +8,21 @@ FILL_MODES = ("nearest", "constant")
 
 
 def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0):
-    """Resample images: what is at `point` in the result comes from `matrix @ (point, 1)` of the image.
+    """Resamples images under affine maps from output to input coordinates.
 
-    A point is (row, column) in pixels; (0, 0) is the center of the first pixel.
+    The output at `point` is the input at `matrix @ (*point, 1)`. A point is (row, column) in pixels; (0, 0) is the
+    center of the first pixel.
 
     Args:
-        images: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
-        matrices: a tensor (batch, 2, 3).
-        interpolation: "bilinear", or "nearest" for the value of the nearest pixel.
-        fill_mode: what surrounds an image: "nearest", its border carried on, or "constant", the color `fill`.
-        fill: number, or one for each channel.
+        images: Tensor of shape (batch, height, width, channels) and any real dtype. Only the batch size may be unknown.
+        matrices: Tensor of shape (batch, 2, 3).
+        interpolation: String. "bilinear", or "nearest" for the value of the nearest pixel.
+        fill_mode: String. How to fill points outside the image: "nearest" repeats the border pixels, "constant" uses
+            `fill`.
+        fill: Number, or a sequence with one number per channel. Fill value for `fill_mode="constant"`.
 
-    Returns: a tensor of the shape and dtype of `images`; integers are rounded.
+    Returns:
+        A tensor of the same shape and dtype as `images`. Integer results are rounded.
     """
     images = ops.convert_to_tensor(images)
     batch, (height, width, channels) = ops.shape(images)[0], images.shape[1:]
@@ -27,7 +30,7 @@ def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0
     first = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
 
     def pixels(row, column):
-        """The pixels at whole-numbered places (batch, height, width), by one gather over the flattened batch."""
+        """Returns the pixels at integer positions (batch, height, width), gathered from the flattened batch."""
         near_row, near_column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
         place = first + ops.cast(near_row * width + near_column, "int32")
         found = ops.take(flat, place, axis=0)
@@ -41,7 +44,8 @@ def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0
     row = m[:, 0, 0] * i + m[:, 0, 1] * j + m[:, 0, 2]
     column = m[:, 1, 0] * i + m[:, 1, 1] * j + m[:, 1, 2]
     if interpolation == "nearest":
-        # Half-way between two pixels it is the later one; the tiny surplus keeps rounding errors out of that choice.
+        # A point half-way between two pixels takes the later one. The extra 0.0001 keeps this choice independent of
+        # rounding errors.
         return pixels(ops.floor(row + 0.5001), ops.floor(column + 0.5001))
     top, left = ops.floor(row), ops.floor(column)
     down, right = (row - top)[..., None], (column - left)[..., None]
@@ -59,12 +63,16 @@ def warp(images, matrices, interpolation="bilinear", fill_mode="nearest", fill=0
 
 
 def about_center(height, width, linear, shift=(0.0, 0.0)):
-    """The matrices (..., 2, 3) of maps about the center of an image.
+    """Returns the matrices of affine maps about the center of an image.
 
     Args:
-        height, width: of the image.
-        linear: the four tensors ((a, b), (c, d)) of the linear maps, all of one shape (...).
-        shift: rows and columns added to the point that it gives, two numbers or tensors (...).
+        height: Integer. Height of the image in pixels.
+        width: Integer. Width of the image in pixels.
+        linear: The linear maps, as four tensors ((a, b), (c, d)) of the same shape (...).
+        shift: Pair of numbers or of tensors of shape (...). Rows and columns, in pixels, to add to the mapped point.
+
+    Returns:
+        A tensor of shape (..., 2, 3), as `warp` takes it.
     """
     center = ((height - 1) / 2, (width - 1) / 2)
     rows = [

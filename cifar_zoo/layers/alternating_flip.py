@@ -1,4 +1,4 @@
-"""The alternating flip of airbench (Jordan 2024, arXiv:2404.00498)."""
+"""Alternating horizontal flip (Jordan 2024, arXiv:2404.00498)."""
 
 import keras
 from keras import ops
@@ -8,26 +8,31 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class AlternatingFlip(keras.layers.Layer):
-    """Mirror each image at random in the first epoch and every other epoch from then on (arXiv:2404.00498).
+    """Flips each image horizontally in every other epoch, beginning in the first or the second epoch at random.
 
-    In any two epochs in a row a network so sees both sides of every image. Which images are mirrored in the first
-    epoch is decided by their content, since nothing else tells them apart within a step: by the parity of a sum over
-    pixels that were selected at random. So this has to be the first layer of an augmentation, where an image comes
-    with the same pixels in every epoch. The epoch is counted by the calls in training.
+    Any two consecutive epochs thus show the network both orientations of every image. Images have no index within a
+    training step, so the content of an image decides whether it is flipped first: the parity of the sum over a random
+    selection of its pixels. The layer must therefore be the first of an augmentation pipeline, where an image has the
+    same pixel values in every epoch. Epochs are counted by the calls in training. At inference the images are returned
+    unchanged.
 
     Args:
-        steps_per_epoch: number of calls in training that make an epoch.
-        seed: integer or None. Seed of the selection, which is drawn once and kept with the weights.
+        steps_per_epoch: Integer. Number of training calls in an epoch.
+        seed: Integer or None. Seed of the random selection, which is drawn once and saved with the weights.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of whole numbers, of any real dtype; only the batch may be
-            unknown.
-        training: boolean. At inference images are passed on.
+        images: A tensor of shape (batch, height, width, channels), with integer values in any real dtype. Only the
+            batch size may be unknown.
+        training: Boolean. Whether to flip the images.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `images`.
 
     Raises:
-        ValueError: for `steps_per_epoch` that is not a positive integer, or images of another rank.
+        ValueError: If `steps_per_epoch` is not a positive integer, or the images are not of rank 4.
+
+    Reference:
+        Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498).
 
     Example:
         >>> import numpy as np
@@ -66,7 +71,7 @@ class AlternatingFlip(keras.layers.Layer):
             return images
         epoch = self.steps // self.steps_per_epoch
         self.steps.assign_add(1)
-        # `selected` is 0 or 1: together with a pixel it gives the pixel's last bit, where it is selected.
+        # `selected` holds 0 or 1, so the bitwise AND is the lowest bit of each selected pixel and 0 elsewhere.
         bits = ops.bitwise_and(ops.cast(images, "int32"), self.selected)
         mirror = (ops.sum(bits, axis=(1, 2, 3), keepdims=True) + epoch) % 2 == 1
         return ops.where(mirror, ops.flip(images, axis=2), images)

@@ -1,4 +1,4 @@
-"""Batch normalization that is fast on TensorFlow and PyTorch too."""
+"""Batch normalization that is also fast on TensorFlow and PyTorch."""
 
 import keras
 from keras import ops
@@ -8,25 +8,32 @@ from cifar_zoo.backend import normalization
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalization over the last axis, in the fused kernels of TensorFlow (for training) and PyTorch.
+    """Batch normalization like Keras' own, computed by the fused kernels of TensorFlow (in training) and PyTorch.
 
-    Keras computes it in several float32 operations, which on a CPU take half of the time of a small residual network.
-    The result, the gradients and the moving statistics are the same, and so are the weights files.
+    Keras builds it from several float32 operations, which on a CPU take half of the time of a small residual network.
+    The outputs, the gradients, the moving statistics and the weights files are the same. The fused kernels are used for
+    inputs of rank 4 that are normalized over the last axis.
 
     Args:
-        momentum: number in [0, 1]: the share of the moving statistics that a step keeps.
-        epsilon: positive number, added to the variance.
-        **kwargs: those of `keras.layers.BatchNormalization`.
+        momentum: Number in [0, 1]. Momentum of the moving statistics: the fraction of them that a training step keeps.
+        epsilon: Positive number, added to the variance.
+        **kwargs: Other arguments of `keras.layers.BatchNormalization`.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels), or of any rank from 2 with the channels last.
-        training: boolean.
+        inputs: A tensor of shape (batch, height, width, channels), or of any rank from 2 with the channels last.
+        training: Boolean. Whether to normalize by the statistics of the batch and update the moving statistics, or to
+            normalize by the moving statistics.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a momentum outside [0, 1], an epsilon that is not positive, or inputs of another rank than at
-            first.
+        ValueError: If the momentum is outside [0, 1], the epsilon is not positive, or the rank of the inputs is below 2
+            or differs from that of the inputs the layer was built with.
+
+    Reference:
+        Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+        Shift", 2015 (arXiv:1502.03167).
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The convolutional block attention module (Woo et al. 2018, arXiv:1807.06521)."""
+"""Convolutional block attention module, CBAM (Woo et al. 2018, arXiv:1807.06521)."""
 
 import keras
 
@@ -9,20 +9,26 @@ from cifar_zoo.layers.spatial_attention import SpatialAttention
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class CBAM(keras.layers.Layer):
-    """Weigh the channels of each image, then its places: `ChannelAttention`, `SpatialAttention` (Woo et al. 2018).
+    """Reweights the channels and then the spatial positions of a feature map (convolutional block attention module).
+
+    It applies `ChannelAttention`, then `SpatialAttention`.
 
     Args:
-        ratio: positive integer. The hidden layer of the channel attention has `channels // ratio` units.
-        kernel_size: positive integer. Side of the kernel of the spatial attention.
+        ratio: Integer. Reduction ratio of the channel attention: its hidden layer has `channels // ratio` units.
+        kernel_size: Integer. Height and width of the kernel of the spatial attention.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a ratio or kernel size that is not a positive integer, a ratio that leaves no unit, or inputs
-            of another rank.
+        ValueError: If `ratio` or `kernel_size` is not a positive integer, `ratio` exceeds the number of channels, or
+            the inputs are not of rank 4.
+
+    Reference:
+        Woo, Park, Lee and Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv:1807.06521).
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The channel attention of CBAM (Woo et al. 2018, arXiv:1807.06521)."""
+"""Channel attention of CBAM (Woo et al. 2018, arXiv:1807.06521)."""
 
 import keras
 from keras import ops
@@ -8,20 +8,25 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ChannelAttention(keras.layers.Layer):
-    """Weigh the channels of each image by gates that see their means and their maxima (Woo et al. 2018).
+    """Reweights the channels of a feature map by gates computed from their spatial means and maxima.
 
-    Two dense layers, the same for the means and for the maxima: `inputs * sigmoid(mlp(mean) + mlp(max))`.
+    Computes `inputs * sigmoid(mlp(mean) + mlp(max))`, where the same two dense layers process the means and the maxima.
 
     Args:
-        ratio: positive integer. The hidden layer has `channels // ratio` units.
+        ratio: Integer. Reduction ratio: the hidden layer has `channels // ratio` units.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a ratio that is not a positive integer or leaves no unit, or inputs of another rank.
+        ValueError: If `ratio` is not a positive integer or exceeds the number of channels, or the inputs are not of
+            rank 4.
+
+    Reference:
+        Woo, Park, Lee and Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv:1807.06521).
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The channel shuffle of ShuffleNet (Zhang et al. 2017, arXiv:1707.01083)."""
+"""Channel shuffle of ShuffleNet (Zhang et al. 2017, arXiv:1707.01083)."""
 
 import keras
 from keras import ops
@@ -8,19 +8,26 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ChannelShuffle(keras.layers.Layer):
-    """Interleave groups of channels: the first of each group, then the second of each, and so on (Zhang et al. 2017).
+    """Interleaves groups of channels, so that information flows between the groups of successive grouped convolutions.
+
+    The output has the first channel of every group, then the second channel of every group, and so on.
 
     Args:
-        groups: number of groups of neighboring channels; it must divide the channels.
+        groups: Integer. Number of groups of adjacent channels. It must divide the number of channels.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for groups that are not a positive integer, that do not divide the channels, or inputs of another
-            rank.
+        ValueError: If `groups` is not a positive integer or does not divide the number of channels, or the inputs are
+            not of rank 4.
+
+    Reference:
+        Zhang, Zhou, Lin and Sun, "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
+        2017 (arXiv:1707.01083).
 
     Example:
         >>> import numpy as np
@@ -41,7 +48,7 @@ class ChannelShuffle(keras.layers.Layer):
 
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
-        # Only the batch may be unknown, so that no reshape can ever move a value to another image.
+        # Only the batch size is left to be inferred, so that a reshape can never mix values of different images.
         x = ops.reshape(inputs, (-1, height, width, self.groups, channels // self.groups))
         return ops.reshape(ops.swapaxes(x, 3, 4), (-1, height, width, channels))
 

@@ -1,4 +1,4 @@
-"""Checks of the arguments of layers."""
+"""Validation of the arguments of layers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = False) -> Any:
-    """An integer argument as a Python integer, whichever kind of integer it is given as; booleans are refused.
+    """Validates an integer argument and converts it to a Python integer. Any integer type is accepted, but no booleans.
 
     Args:
-        name: name of the argument, for the message.
-        value: what was given.
-        at_least: the smallest integer that is allowed, or None where Keras checks that itself.
-        or_none: whether None is allowed, too.
+        name: Name of the argument, for the error message.
+        value: The value to validate.
+        at_least: Smallest valid integer, or None if Keras validates the range itself.
+        or_none: Whether None is valid as well.
 
     Returns:
-        The integer, or None.
+        The Python integer, or None.
 
     Raises:
-        ValueError: for anything else than an integer of at least `at_least`.
+        ValueError: If the value is not an integer, or less than `at_least`.
     """
     if or_none and value is None:
         return None
@@ -35,10 +35,17 @@ def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = Fal
 
 
 def sides(name: str, value: Any) -> int | tuple[int, ...]:
-    """An integer, or one for each of height and width, as Python integers; Keras checks that they are positive.
+    """Validates an integer, or a pair of integers for height and width. Keras itself checks that they are positive.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: The value to validate.
+
+    Returns:
+        A Python integer, or a tuple of them.
 
     Raises:
-        ValueError: for anything else than integers.
+        ValueError: If the value is neither an integer nor a sequence of integers.
     """
     if isinstance(value, Iterable) and not isinstance(value, str):
         return tuple(integer(name, side, at_least=None) for side in value)

@@ -1,4 +1,4 @@
-"""Convolution that is fast on PyTorch and learns fast on TensorFlow's CPU too."""
+"""2D convolution that is also fast on PyTorch and in training on a CPU with TensorFlow."""
 
 import keras
 
@@ -8,29 +8,31 @@ from cifar_zoo.layers.checks import integer, sides
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution; in bfloat16 on TensorFlow's CPU the kernel's gradient is made of matrix products.
+    """2D convolution like Keras' own, but faster on PyTorch and in bfloat16 training on a CPU with TensorFlow.
 
-    Where images have become small and channels many, TensorFlow's own takes up to seven times as long: together a
-    fifth of the training step of a ResNet-18. On PyTorch Keras copies the inputs twice, into another order and back;
-    here they stay as they are. The result, the gradients and the weights are the same.
+    With TensorFlow on a CPU the gradient of the kernel is computed by matrix products where that is faster: for small
+    feature maps with many channels TensorFlow's own gradient takes up to seven times as long, which is a fifth of the
+    training step of a ResNet-18. On PyTorch, Keras copies the inputs to channels-first memory and the outputs back;
+    this layer computes on the channels-last memory as it is. The outputs, the gradients and the weights are the same.
 
     Args:
-        filters: number of output channels.
-        kernel_size: integer, or two for height and width.
-        strides: integer, or two for height and width.
-        padding: "same" or "valid".
-        data_format: "channels_last" or "channels_first"; the global setting of Keras has no influence.
-        dilation_rate: integer, or two for height and width.
-        groups: number of groups, see `GroupedConv2D`.
-        **kwargs: the others of `keras.layers.Conv2D`.
+        filters: Integer. Number of output channels.
+        kernel_size: Integer, or a pair of integers for height and width.
+        strides: Integer, or a pair of integers for height and width.
+        padding: String. "same" or "valid".
+        data_format: String. "channels_last" or "channels_first". The global image data format of Keras is ignored.
+        dilation_rate: Integer, or a pair of integers for height and width.
+        groups: Integer. Number of groups; see `GroupedConv2D`.
+        **kwargs: Other arguments of `keras.layers.Conv2D`.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor (batch, new height, new width, filters) of the same dtype.
+    Returns:
+        A tensor of shape (batch, new height, new width, filters) and the dtype of `inputs`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, or inputs of another rank.
+        ValueError: If a size is not a positive integer, or the inputs are not of rank 4.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019, arXiv:1905.04899)."""
+"""CutMix augmentation (Yun et al. 2019, arXiv:1905.04899)."""
 
 import keras
 from keras import ops
@@ -8,27 +8,33 @@ from cifar_zoo.layers.mixup import Mixup, symmetric_beta
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class CutMix(Mixup):
-    """Paste a box of another image of the batch into each image; at inference pass it on (Yun et al. 2019).
+    """Replaces a random box of each image by the same box of another image of the batch.
 
-    The box has the proportions of the image and the area 1 - lam, with lam drawn from Beta(alpha, alpha). Its center is
-    uniform over the image, so that part of the box may lie outside; the lam that is returned is the fraction of the
-    image that is left. The other image is the previous one in the batch, and for the first image the last one; see
-    `mix_targets`.
+    The box has the aspect ratio of the image and covers the fraction 1 - lam of its area, with the mixing coefficient
+    lam drawn from Beta(alpha, alpha). The center of the box is uniform over the image, so a part of the box may lie
+    outside. The lam that is returned is the fraction of the image that was not replaced. The other image is the
+    previous one in the batch, and for the first image the last one; `mix_targets` mixes the targets accordingly. At
+    inference the images are not mixed.
 
     Args:
-        alpha: positive number; 1 for a uniform lam.
-        per: "batch" to draw one box a batch, as in the paper, or "image" to draw for each image.
-        seed: integer or None. Seed of the draws.
+        alpha: Positive number. Parameter of the beta distribution; 1 makes lam uniform.
+        per: String. "batch" to draw one box for the batch, as in the paper, or "image" to draw one for each image.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype; height and width must be known.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype. Height and width must be known.
+        training: Boolean. Whether to mix the images.
 
-    Returns: the mixed images, of the same shape in the layer's compute dtype, and lam, float32 (batch,); ones at
-        inference.
+    Returns:
+        A tuple of the mixed images, a tensor of the same shape in the compute dtype of the layer, and lam, a float32
+        tensor of shape (batch,), which is all ones at inference.
 
     Raises:
-        ValueError: for an alpha that is not positive, another `per`, or images of another rank.
+        ValueError: If `alpha` is not positive, `per` is unknown, or the images are not of rank 4.
+
+    Reference:
+        Yun, Han, Oh, Chun, Choe and Yoo, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+        Features", ICCV 2019 (arXiv:1905.04899).
 
     Example:
         >>> import numpy as np
@@ -49,7 +55,7 @@ class CutMix(Mixup):
 
 
 def _span(center, side, length):
-    """Which of `length` rows a box covers, as ones and zeros (count, length), by its center and side in 0..1."""
+    """Returns which of `length` rows a box covers: ones and zeros (count, length), from center and side in 0..1."""
     size = ops.floor(side * length)
     start = ops.floor(center * length) - ops.floor(size / 2)
     row = ops.arange(length, dtype="float32")

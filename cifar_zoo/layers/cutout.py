@@ -1,4 +1,4 @@
-"""Cutout (DeVries and Taylor 2017, arXiv:1708.04552)."""
+"""Cutout augmentation (DeVries and Taylor 2017, arXiv:1708.04552)."""
 
 import keras
 from keras import ops
@@ -8,23 +8,30 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Cutout(keras.layers.Layer):
-    """Blank out a square at a place drawn for each image; at inference pass it on.
+    """Masks out a randomly placed square of each image during training.
 
-    The square's center is uniform over the image, so that part of the square may lie outside, as in the paper.
+    The center of the square is uniform over the image, so a part of the square may lie outside, as in the paper. At
+    inference the images are returned unchanged.
 
     Args:
-        size: side of the square in pixels.
-        fill: number, or one for each channel: what the square is filled with.
-        seed: integer or None. Seed of the draws.
+        size: Integer. Side of the square in pixels.
+        fill: Number, or a sequence with one number per channel. Value of the masked pixels.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype. Only the batch size may be
+            unknown.
+        training: Boolean. Whether to mask the images.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `images`.
 
     Raises:
-        ValueError: for a size that is not a positive integer, or images of another rank.
+        ValueError: If `size` is not a positive integer, or the images are not of rank 4.
+
+    Reference:
+        DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017
+        (arXiv:1708.04552).
 
     Example:
         >>> import numpy as np
@@ -50,7 +57,7 @@ class Cutout(keras.layers.Layer):
         return ops.where(inside, ops.cast(self.fill, images.dtype), images)
 
     def _span(self, batch, length):
-        """Which of `length` rows the square of each image covers: booleans (batch, length)."""
+        """Returns which of `length` rows the square of each image covers: booleans (batch, length)."""
         start = keras.random.randint((batch, 1), 0, length, seed=self._generator) - self.size // 2
         row = ops.arange(length, dtype="int32")[None, :]
         return (row >= start) & (row < start + self.size)

@@ -1,4 +1,4 @@
-"""An initializer that lets a convolution begin by passing its input on."""
+"""Initializer with which the first filters of a convolution are the identity."""
 
 import keras
 import numpy as np
@@ -7,20 +7,26 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Dirac(keras.initializers.Initializer):
-    """Kernels whose first filters give the input's channels as they are; all others are random (arXiv:2404.00498).
+    """Initializes the first filters of a convolution as the identity and the other filters at random.
 
-    The random ones are uniform in +-1/sqrt(inputs), where the inputs are the values under the window.
+    At initialization the first output channels equal the input channels. The other filters are uniform between
+    -1/sqrt(fan_in) and 1/sqrt(fan_in), with fan_in = height * width * channels.
 
     Args:
-        seed: integer or None. Seed of the draws.
+        seed: Integer or None. Seed of the random filters.
 
     Call arguments:
-        shape: of a kernel (height, width, channels, filters).
+        shape: Shape (height, width, channels, filters) of the kernel.
+        dtype: String or None. Dtype of the kernel.
 
-    Returns: a tensor of that shape.
+    Returns:
+        A tensor of that shape and dtype.
 
     Raises:
-        ValueError: for another number of dimensions.
+        ValueError: If the shape does not have four dimensions.
+
+    Reference:
+        Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498).
 
     Example:
         >>> import keras, numpy as np

@@ -1,4 +1,4 @@
-"""The joins of FractalNet, with drop-path (Larsson et al. 2016, arXiv:1605.07648)."""
+"""Joins of FractalNet, with drop-path (Larsson et al. 2016, arXiv:1605.07648)."""
 
 import keras
 from keras import ops
@@ -8,26 +8,32 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class FractalJoin(keras.layers.Layer):
-    """The mean of the paths that meet; in training, of those that drop-path leaves (Larsson et al. 2016).
+    """Averages the paths that meet at a join of FractalNet, with drop-path in training.
 
-    Local drop-path drops each input of each image with `drop_probability`; if all were dropped, one of them, drawn
-    uniformly, survives. Global drop-path leaves a single column of the network: `DrawColumn` draws it once for
-    an image, and all joins receive it.
+    Local drop-path drops each input of each image with `drop_probability`. If all inputs would be dropped, one of them,
+    chosen uniformly, is kept. Global drop-path keeps a single column of the network: `DrawColumn` draws it once for
+    each image and every join receives it. At inference the output is the mean of all inputs.
 
     Args:
-        drop_probability: number in [0, 1].
-        seed: integer or None. Seed of the draws.
+        drop_probability: Number in [0, 1]. Probability of dropping an input under local drop-path.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        inputs: a list of tensors (batch, height, width, channels).
-        column: None, or integers (batch,). At c >= 0 only `inputs[c]` of that image passes, or the mean of all if
-            the join has no such input; at -1 drop-path is local.
-        training: boolean. Outside training the result is the mean of all inputs.
+        inputs: A list of tensors of the same shape (batch, height, width, channels).
+        column: None, or integers of shape (batch,). A column c >= 0 keeps only `inputs[c]` of that image, or all inputs
+            if the join has no such input. With -1, and with None for all images, drop-path is local.
+        training: Boolean. Whether to apply drop-path.
 
-    Returns: a tensor of the same shape and dtype as each input.
+    Returns:
+        A tensor of the same shape and dtype as each input.
 
     Raises:
-        ValueError: for a probability outside [0, 1] or anything but tensors of rank 4 and the same shape.
+        ValueError: If the drop probability is outside [0, 1], or the inputs are not tensors of rank 4 and the same
+            shape.
+
+    Reference:
+        Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks without Residuals", 2016
+        (arXiv:1605.07648).
 
     Example:
         >>> import numpy as np
@@ -62,9 +68,9 @@ class FractalJoin(keras.layers.Layer):
         return sum(share[i] * path for i, path in enumerate(inputs))
 
     def _survivors(self, inputs, batch):
-        """Which inputs of each image local drop-path leaves: booleans (inputs, batch)."""
+        """Returns which inputs of each image local drop-path keeps: booleans (inputs, batch)."""
         draw = keras.random.uniform((inputs, batch), dtype="float32", seed=self._generator)
-        # The largest draw always survives: if all were to be dropped, it is any of them with the same probability.
+        # The input with the largest draw is always kept. If all would be dropped, each is equally likely to be it.
         return (draw >= self.drop_probability) | (draw == ops.max(draw, axis=0))
 
     def compute_output_shape(self, input_shape):
@@ -76,22 +82,28 @@ class FractalJoin(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class DrawColumn(keras.layers.Layer):
-    """Draw for each image whether drop-path is global, and if so which column is left (Larsson et al. 2016).
+    """Draws for each image whether its drop-path is local or global, and for global drop-path which column is kept.
 
     Args:
-        columns: number of columns of the network.
-        probability: number in [0, 1], the share of the images for which drop-path is global.
-        seed: integer or None. Seed of the draws.
+        columns: Integer. Number of columns of the network.
+        probability: Number in [0, 1]. Probability that drop-path is global for an image.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels), of which only the batch size matters.
-        training: boolean.
+        inputs: A tensor of shape (batch, height, width, channels). Only its batch size is used.
+        training: Boolean. Whether to draw columns.
 
-    Returns: int32 (batch,), for `FractalJoin`: a column, or -1 for local drop-path; at inference -1 everywhere.
+    Returns:
+        An int32 tensor of shape (batch,), to be passed to `FractalJoin` as `column`: the index of a column, or -1 for
+        local drop-path. At inference all are -1.
 
     Raises:
-        ValueError: for columns that are not a positive integer, a probability outside [0, 1], or inputs of another
-            rank.
+        ValueError: If `columns` is not a positive integer, the probability is outside [0, 1], or the inputs are not of
+            rank 4.
+
+    Reference:
+        Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks without Residuals", 2016
+        (arXiv:1605.07648).
 
     Example:
         >>> import numpy as np

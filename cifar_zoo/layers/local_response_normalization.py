@@ -1,4 +1,4 @@
-"""Local response normalization of AlexNet."""
+"""Local response normalization of AlexNet (Krizhevsky et al. 2012)."""
 
 import keras
 import numpy as np
@@ -9,24 +9,29 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divide each value by a power of the squares of its neighbors across channels (Krizhevsky et al. 2012, 3.3).
+    """Normalizes each activation by the squared activations of adjacent channels at the same position, as in AlexNet.
 
-    `y[c] = x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta`, as
-    `tf.nn.local_response_normalization` has it: the sum is not divided by the size of the window.
+    Computes `x[c] / (bias + alpha * sum(x[c - depth_radius : c + depth_radius + 1] ** 2)) ** beta`. As in
+    `tf.nn.local_response_normalization`, the sum is not divided by the size of the window.
 
     Args:
-        depth_radius: integer, channels to either side.
-        bias: positive number, the offset.
-        alpha: number, at least 0, the factor of the sum.
-        beta: positive number, the exponent.
+        depth_radius: Integer, at least 0. Number of adjacent channels on either side.
+        bias: Positive number. Offset of the denominator.
+        alpha: Number, at least 0. Factor of the sum of squares.
+        beta: Positive number. Exponent.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for an argument outside the range above, or inputs of another rank.
+        ValueError: If an argument is outside of the range given above, or the inputs are not of rank 4.
+
+    Reference:
+        Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", section
+        3.3, NIPS 2012.
 
     Example:
         >>> import numpy as np
@@ -55,7 +60,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         self._window = (np.abs(channel[:, None] - channel) <= self.depth_radius).astype("float32")
 
     def call(self, inputs):
-        # The sum over a window of channels is a product with a band matrix: one fast operation on every backend.
+        # A sum over a window of channels is a product with a band matrix, which is fast on every backend.
         total = ops.matmul(ops.square(inputs), ops.cast(self._window, self.compute_dtype))
         return inputs * (self.bias + self.alpha * total) ** -self.beta
 

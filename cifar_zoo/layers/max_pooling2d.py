@@ -1,4 +1,4 @@
-"""Max-pooling that is fast on PyTorch too."""
+"""2D max pooling that is also fast on PyTorch."""
 
 import keras
 
@@ -8,24 +8,26 @@ from cifar_zoo.layers.checks import sides
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """Keras' max-pooling; on PyTorch without the copy of its inputs into another order, and in their own.
+    """2D max pooling like Keras' own, but faster on PyTorch.
 
-    In that order PyTorch pools at half of the speed.
+    On PyTorch, Keras first copies channels-last inputs to channels-first memory, where max pooling runs at half the
+    speed. This layer pools the channels-last memory as it is.
 
     Args:
-        pool_size: integer, or two for height and width.
-        strides: integer, or two for height and width; None for those of `pool_size`.
-        padding: "same" or "valid".
-        data_format: "channels_last" or "channels_first"; the global setting of Keras has no influence.
-        **kwargs: the others of `keras.layers.MaxPooling2D`.
+        pool_size: Integer, or a pair of integers for height and width.
+        strides: Integer, or a pair of integers for height and width. None for strides equal to `pool_size`.
+        padding: String. "same" or "valid".
+        data_format: String. "channels_last" or "channels_first". The global image data format of Keras is ignored.
+        **kwargs: Other arguments of `keras.layers.MaxPooling2D`.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor (batch, new height, new width, channels) of the same dtype.
+    Returns:
+        A tensor of shape (batch, new height, new width, channels) and the dtype of `inputs`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, or inputs of another rank.
+        ValueError: If a size is not a positive integer, or the inputs are not of rank 4.
 
     Example:
         >>> import numpy as np

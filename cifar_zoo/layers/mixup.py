@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018, arXiv:1710.09412)."""
+"""Mixup augmentation (Zhang et al. 2018, arXiv:1710.09412)."""
 
 import math
 
@@ -8,26 +8,33 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class Mixup(keras.layers.Layer):
-    """Blend each image with another image of the batch; at inference pass it on (Zhang et al. 2018).
+    """Blends each image with another image of the batch, with a random mixing coefficient.
 
     The result is `lam * image + (1 - lam) * other`, with the mixing coefficient lam drawn from Beta(alpha, alpha). The
-    other image is the previous one in the batch, and for the first image the last one. Batches come shuffled, so that
-    this is as good as a random choice, and only lam has to reach the loss, see `mix_targets`.
+    other image is the previous one in the batch, and for the first image the last one. In shuffled batches this is
+    equivalent to a random partner, and `mix_targets` needs only lam to mix the targets accordingly. At inference the
+    images are not mixed.
 
     Args:
-        alpha: positive number. With a small alpha most images are nearly unmixed; 1 makes lam uniform.
-        per: "batch" to draw one lam for the batch, as in the authors' code, or "image" to draw one for each image.
-        seed: integer or None. Seed of the draws.
+        alpha: Positive number. Parameter of the beta distribution. With a small alpha most images are nearly unmixed; 1
+            makes lam uniform.
+        per: String. "batch" to draw one lam for the batch, as in the authors' code, or "image" to draw one for each
+            image.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype.
+        training: Boolean. Whether to mix the images.
 
-    Returns: the mixed images, of the same shape in the layer's compute dtype, and lam, float32 (batch,); ones at
-        inference.
+    Returns:
+        A tuple of the mixed images, a tensor of the same shape in the compute dtype of the layer, and lam, a float32
+        tensor of shape (batch,), which is all ones at inference.
 
     Raises:
-        ValueError: for an alpha that is not positive, another `per`, or images of another rank.
+        ValueError: If `alpha` is not positive, `per` is unknown, or the images are not of rank 4.
+
+    Reference:
+        Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (arXiv:1710.09412).
 
     Example:
         >>> import numpy as np
@@ -61,7 +68,7 @@ class Mixup(keras.layers.Layer):
         return weight * images + (1 - weight) * ops.roll(images, 1, axis=0), ops.broadcast_to(lam, (batch,))
 
     def _coefficients(self, draws, height, width):
-        """The weight of each pixel of an image (count, 1 or height, 1 or width, 1), and that of its target (count,)."""
+        """Returns the weights of an image's pixels (count, 1 or height, 1 or width, 1) and of its target (count,)."""
         lam = symmetric_beta(self.alpha, *draws[:4])
         return lam[:, None, None, None], lam
 
@@ -76,14 +83,15 @@ class Mixup(keras.layers.Layer):
 
 
 def mix_targets(targets, lam):
-    """Blend the targets of a batch as `Mixup` and `CutMix` blend its images.
+    """Blends the targets of a batch the way `Mixup` and `CutMix` blend its images.
 
     Args:
-        targets: a tensor (batch, classes).
-        lam: weight of each image's own target, (batch,), as returned by these layers.
+        targets: Tensor of shape (batch, classes), such as one-hot labels.
+        lam: Tensor of shape (batch,). Weight of each image's own target, as returned by these layers.
 
-    Returns: a tensor `lam * targets + (1 - lam) * others`, where the others are the targets of the previous image, and
-        for the first image those of the last one.
+    Returns:
+        A tensor `lam * targets + (1 - lam) * others` of the same shape and dtype as `targets`. The others are the
+        targets of the previous image in the batch, and for the first image those of the last one.
 
     Example:
         >>> import numpy as np
@@ -98,11 +106,25 @@ def mix_targets(targets, lam):
 
 
 def symmetric_beta(alpha, radius, angle, left, right):
-    """Values of Beta(alpha, alpha), out of four independent ones of Uniform(0, 1).
+    """Transforms four independent values of Uniform(0, 1) into one of Beta(alpha, alpha).
 
-    One coordinate of a random point on the sphere in 2 * alpha + 3 dimensions, brought to (0, 1), is the quotient
-    a / (a + b) of two gamma variables of alpha + 1 (Ulrich 1984), and each of these times uniform ** (1 / alpha) is one
-    of alpha. Nothing is rejected, which XLA could not compile, and as logits the values stay in range at a small alpha.
+    One coordinate of a random point on the sphere in 2 * alpha + 3 dimensions, rescaled to (0, 1), is distributed as
+    `a/(a+b)` with two gamma variables of shape alpha + 1 (Ulrich 1984). Multiplying each of them by
+    `uniform**(1/alpha)` makes them gamma variables of shape alpha. The method rejects no samples, so that XLA can
+    compile it, and works on logits, so that values stay in range for a small alpha.
+
+    Args:
+        alpha: Positive number.
+        radius: Tensor of uniform values.
+        angle: Tensor of uniform values.
+        left: Tensor of uniform values.
+        right: Tensor of uniform values.
+
+    Returns:
+        A tensor of the same shape, with values in [0, 1].
+
+    Reference:
+        Ulrich, "Computer Generation of Distributions on the m-Sphere", Applied Statistics 33, 1984.
     """
     coordinate = ops.sqrt(1 - radius ** (2 / (2 * alpha + 1))) * ops.cos(2 * math.pi * angle)
     return ops.sigmoid(2 * ops.arctanh(coordinate) + (ops.log(left) - ops.log(right)) / alpha)

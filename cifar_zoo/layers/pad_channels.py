@@ -1,4 +1,4 @@
-"""Zero channels, for shortcuts without weights (He et al. 2015, arXiv:1512.03385)."""
+"""Zero-padding of channels for parameter-free shortcuts (He et al. 2015, arXiv:1512.03385)."""
 
 import keras
 from keras import ops
@@ -8,19 +8,23 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PadChannels(keras.layers.Layer):
-    """Append channels of zeros up to a number: the shortcut without weights of He et al. 2015 (option A).
+    """Appends zero channels to a feature map, as in the parameter-free shortcuts of ResNet (option A).
 
     Args:
-        channels: number of channels of the result, at least that of the inputs.
+        channels: Integer. Number of output channels, at least that of the inputs.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, fewer channels).
+        inputs: A tensor of shape (batch, height, width, input channels).
 
-    Returns: a tensor (batch, height, width, channels) of the same dtype.
+    Returns:
+        A tensor of shape (batch, height, width, channels) and the dtype of `inputs`.
 
     Raises:
-        ValueError: for channels that are not a positive integer, inputs that have more channels, or inputs of another
-            rank.
+        ValueError: If `channels` is not a positive integer or less than the number of input channels, or the inputs are
+            not of rank 4.
+
+    Reference:
+        He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015 (arXiv:1512.03385).
 
     Example:
         >>> import numpy as np

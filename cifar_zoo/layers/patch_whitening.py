@@ -1,4 +1,4 @@
-"""The whitening first convolution of fast CIFAR-10 networks (Jordan 2024, arXiv:2404.00498)."""
+"""Whitening first convolution for fast training on CIFAR-10 (Jordan 2024, arXiv:2404.00498)."""
 
 import keras
 import numpy as np
@@ -9,27 +9,31 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PatchWhitening(keras.layers.Layer):
-    """A convolution whose filters are the principal directions of small patches, at unit variance, and their negatives.
+    """Whitens image patches by a convolution whose kernel is fitted to images with `adapt` and not trained.
 
-    The kernel is not trained: `adapt` fits it to images, as in the preprocessing layers of Keras. Only the bias
-    learns. A network that begins with it has nothing to learn about how neighboring pixels and colors go together
-    (Jordan 2024, arXiv:2404.00498, after Page 2019).
+    The filters are the principal directions of small patches, scaled to unit variance, followed by their negatives. As
+    in the preprocessing layers of Keras, `adapt` fits them to images; only the bias is trained. A network that starts
+    with this layer does not have to learn how adjacent pixels and colors are correlated.
 
-    It computes in float32 in any case, because the smallest differences between pixels become the largest here, and
-    gives its result in the layer's own precision.
+    The layer computes in float32 under every dtype policy, because whitening amplifies the smallest differences between
+    pixels the most. The outputs are in the compute dtype of the layer.
 
     Args:
-        size: side of the patches in pixels.
-        epsilon: number that is added to the variances before they are divided by, above 0.
+        size: Integer. Side of the patches in pixels.
+        epsilon: Positive number, added to the variances before dividing by them.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor (batch, height - size + 1, width - size + 1, 2 * size * size * channels).
+    Returns:
+        A tensor of shape (batch, height - size + 1, width - size + 1, 2 * size * size * channels).
 
     Raises:
-        ValueError: for a size that is not a positive integer, an epsilon that is not positive, or inputs of another
-            rank.
+        ValueError: If `size` is not a positive integer, `epsilon` is not positive, or the inputs are not of rank 4.
+
+    References:
+        Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498).
+        Page, "How to Train Your ResNet 8: Bag of Tricks", 2019.
 
     Example:
         >>> import numpy as np
@@ -42,7 +46,7 @@ class PatchWhitening(keras.layers.Layer):
     """
 
     def __init__(self, size=2, epsilon=5e-4, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # which would round the inputs
+        super().__init__(autocast=False, **kwargs)  # autocast would round the inputs
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, not {epsilon}")
         self.size = integer("size", size)
@@ -60,12 +64,19 @@ class PatchWhitening(keras.layers.Layer):
 
     @property
     def adapted(self):
-        """Whether the kernel has been fitted: its second half is the first with the other sign."""
+        """Whether the kernel has been fitted: its second half is then the negative of its first half."""
         first, second = np.split(ops.convert_to_numpy(self.kernel), 2, axis=-1)
         return bool(np.all(first == -second))
 
     def adapt(self, inputs):
-        """Fit the kernel to images (n, height, width, channels), as this layer sees them."""
+        """Fits the kernel to images.
+
+        Args:
+            inputs: Array of shape (n, height, width, channels): images as they reach this layer in the network.
+
+        Raises:
+            ValueError: If the array is not of that shape, or the images are smaller than a patch.
+        """
         inputs = np.asarray(inputs)
         if not self.built:
             self.build(inputs.shape)
@@ -77,7 +88,7 @@ class PatchWhitening(keras.layers.Layer):
         size, (rows, columns) = self.size, inputs.shape[1:3]
         values = self.kernel.shape[-1] // 2
         products, count = np.zeros((values, values)), 0
-        for start in range(0, len(inputs), 500):  # not all at once: patches take more memory than their images
+        for start in range(0, len(inputs), 500):  # in chunks, because patches take more memory than their images
             chunk = inputs[start : start + 500]
             seen = [
                 chunk[:, i : rows - size + 1 + i, j : columns - size + 1 + j] for i in range(size) for j in range(size)

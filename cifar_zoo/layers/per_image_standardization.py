@@ -1,4 +1,4 @@
-"""Standardization of each image by itself."""
+"""Standardization of each image by its own mean and standard deviation."""
 
 import keras
 from keras import ops
@@ -6,17 +6,19 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class PerImageStandardization(keras.layers.Layer):
-    """Bring each image to mean 0 and standard deviation 1 over all its pixels and channels.
+    """Standardizes each image to mean 0 and standard deviation 1 over all its pixels and channels.
 
-    The deviation is taken as at least 1 / sqrt(number of values), so that an image of one color becomes zeros.
+    The standard deviation is bounded below by 1 / sqrt(number of values), so an image of a single value becomes all
+    zeros.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype.
 
-    Returns: a tensor of the same shape in the layer's compute dtype.
+    Returns:
+        A tensor of the same shape in the compute dtype of the layer.
 
     Raises:
-        ValueError: for images of another rank.
+        ValueError: If the images are not of rank 4.
 
     Example:
         >>> import numpy as np
