@@ -1,4 +1,4 @@
-"""Gradients that need not be computed."""
+"""Gradients that are not computed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from cifar_zoo.lazy import keras
 
 
 def without_gradient(variable: Tensor) -> Tensor:
-    """The value of a trainable variable, with a gradient of zeros that costs nothing.
+    """Returns the value of a trainable variable, with a gradient of zeros that costs nothing.
 
-    A gradient that is only stopped would be missing, of which Keras warns on TensorFlow and which PyTorch refuses. On
-    PyTorch the gradient is computed as usual.
+    With `keras.ops.stop_gradient` the gradient would be missing, which makes Keras warn on TensorFlow and raises an
+    error on PyTorch. On PyTorch the gradient is computed as usual.
+
+    Args:
+        variable: Trainable variable.
+
+    Returns:
+        A tensor of the same shape and dtype.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
