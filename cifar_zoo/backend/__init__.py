@@ -1,6 +1,6 @@
-"""All that is about one backend or one kind of hardware: fast paths, precision, compile cache, memory, environment.
+"""Everything that depends on one backend or one kind of hardware: fast paths, precision, compile cache, memory.
 
-The modules with the fast paths import Keras, and their backend, at the first call only.
+The modules with fast paths import Keras, and with it the backend, only when they are first called.
 """
 
 from typing import Any, TypeAlias

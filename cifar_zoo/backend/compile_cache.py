@@ -1,4 +1,4 @@
-"""Compiled steps that are kept between processes."""
+"""Persistent cache of compiled training steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from cifar_zoo.files import home_folder
 
 
 def keep_compiled_steps() -> None:
-    """Let JAX keep what it compiles in `$CIFAR_ZOO_HOME/jax`, by default ~/.cache/cifar_zoo/jax.
+    """Enables JAX's persistent compilation cache in `$CIFAR_ZOO_HOME/jax`, by default ~/.cache/cifar_zoo/jax.
 
-    A later run of the same network then starts without compiling. A folder that is configured already, by
-    JAX_COMPILATION_CACHE_DIR or in the program, stays. Nothing is done for the other backends: TensorFlow's steps are
-    traced only, and PyTorch's are not compiled. JAX itself goes on where the folder cannot be written.
+    A later run of the same network then starts without compiling. A cache folder that is already configured, by
+    JAX_COMPILATION_CACHE_DIR or in the program, is kept. If the folder is not writable, JAX runs without a cache. Other
+    backends are left alone: TensorFlow only traces the step, and PyTorch does not compile it.
     """
     if keras.backend.backend() != "jax":
         return

@@ -1,4 +1,4 @@
-"""Convolutions where a backend's own is slow."""
+"""Convolutions for cases in which a backend's own is slow."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def conv(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """`keras.ops.conv`, which on PyTorch copies channels-last inputs into another order and back; here it does not."""
+    """Computes `keras.ops.conv`, on PyTorch without copying channels-last inputs to channels-first memory and back."""
     if keras.backend.backend() != "torch" or data_format != "channels_last":
         return keras.ops.conv(inputs, kernel, strides, padding, data_format, dilation_rate)
-    planes = inputs.permute(0, 3, 1, 2)  # a view with the channels last in memory, the order PyTorch is fastest in
+    planes = inputs.permute(0, 3, 1, 2)  # a view of channels-last memory, the layout in which PyTorch is fastest
     outputs = keras.ops.conv(planes, kernel, strides, padding, "channels_first", dilation_rate)
     return outputs.permute(0, 2, 3, 1)
 
 
 def grouped_conv_is_fast() -> bool:
-    """Whether the backend's own grouped convolution is fast on the hardware of this process."""
+    """Returns whether the backend's own grouped convolution is fast on the hardware of this process."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return not on_tensorflow_cpu()
@@ -38,9 +38,16 @@ def grouped_conv_is_fast() -> bool:
 
 
 def kernel_gradient_by_products_is_fast(inputs: Tensor, kernel_shape: Sequence[int]) -> bool:
-    """Whether `conv_with_product_gradient` is faster than TensorFlow's own at stride 1, with channels last.
+    """Returns whether `conv_with_product_gradient` is faster than the backend's own convolution at stride 1.
 
-    The rule comes from measurements in bfloat16 on a CPU with AMX, at batches of 128.
+    The rule comes from measurements with TensorFlow in bfloat16 on a CPU with AMX, at a batch size of 128.
+
+    Args:
+        inputs: Tensor of shape (batch, rows, columns, channels).
+        kernel_shape: Shape (height, width, channels, filters) of the kernel.
+
+    Returns:
+        A boolean, which is False for other backends, on a GPU and for other dtypes.
     """
     if not on_tensorflow_cpu() or inputs.dtype != "bfloat16":
         return False
@@ -52,16 +59,16 @@ def kernel_gradient_by_products_is_fast(inputs: Tensor, kernel_shape: Sequence[i
 
 
 def conv_with_product_gradient(inputs: Tensor, kernel: Tensor, bias: Tensor | None, padding: str) -> Tensor:
-    """TensorFlow's convolution at stride 1, plus a bias, with a kernel gradient made of matrix products.
+    """Computes TensorFlow's convolution at stride 1 plus a bias, with a kernel gradient made of matrix products.
 
     Args:
-        inputs: tensor (batch, rows, columns, channels) with known rows and columns.
-        kernel: tensor or variable (height, width, channels, filters).
-        bias: tensor or variable (filters,), or None.
+        inputs: Tensor of shape (batch, rows, columns, channels) with known rows and columns.
+        kernel: Tensor or variable of shape (height, width, channels, filters).
+        bias: Tensor or variable of shape (filters,), or None.
         padding: "same" or "valid".
 
     Returns:
-        A tensor (batch, new rows, new columns, filters) of the dtype of `inputs`.
+        A tensor of shape (batch, new rows, new columns, filters) and the dtype of `inputs`.
     """
     import tensorflow as tf
 
@@ -73,7 +80,7 @@ def conv_with_product_gradient(inputs: Tensor, kernel: Tensor, bias: Tensor | No
             of_inputs = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding=padding
             )
-            # Not the gradient of `bias_add`, which on the CPU is summed in bfloat16 and inaccurate.
+            # The gradient of `bias_add` itself is summed in bfloat16 on a CPU, which is inaccurate.
             of_bias = [tf.reduce_sum(upstream, axis=(0, 1, 2)) for _ in bias]
             return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape, padding), *of_bias
 
@@ -85,7 +92,10 @@ def conv_with_product_gradient(inputs: Tensor, kernel: Tensor, bias: Tensor | No
 
 
 def _kernel_gradient(inputs: Tensor, upstream: Tensor, shape: Sequence[int], padding: str) -> Tensor:
-    """For each position in the kernel: the inputs it saw (pixels, channels), transposed, times `upstream`."""
+    """Computes the kernel gradient by one matrix product for each position in the kernel.
+
+    The factors are the inputs under that position, (pixels, channels), transposed, and the upstream gradient.
+    """
     import tensorflow as tf
 
     height, width, channels, filters = shape

@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""Description of the environment of a run: command, hardware, versions and commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from cifar_zoo.version import __version__
 
 
 def describe_environment() -> dict[str, Any]:
-    """Command, hardware, versions and commit of this process, as plain values."""
+    """Describes the environment of this process.
+
+    Returns:
+        A dictionary of plain values: the command line, the backend, the hardware, the versions of the packages, and the
+        commit of the source.
+    """
     import keras
 
     backend = keras.backend.backend()
@@ -39,7 +44,14 @@ def describe_environment() -> dict[str, Any]:
 
 
 def without_paths(words: list[str]) -> str:
-    """A command without the options that only say where files lie on the machine of the one who gave it."""
+    """Returns a command line without the options that only name local paths, such as `--run-dir`.
+
+    Args:
+        words: The program and its arguments.
+
+    Returns:
+        The command as one string, quoted for a shell.
+    """
     options = ("--run-dir", "--runs", "--data")
     kept, given = [], iter(words)
     for word in given:
@@ -83,7 +95,10 @@ def _hardware(backend: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of the source checkout that runs, marked where files differ from it; else the package's release."""
+    """Returns the commit of the source checkout, with "-changed" if files differ from it.
+
+    Without a checkout it is the release of the package, and "unknown" if git fails.
+    """
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return f"release {__version__}"

@@ -1,4 +1,4 @@
-"""Memory that a training uses again and again."""
+"""Reuse of freed memory during training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Iterator
 
 import keras
 
-TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the names and, below, the standard values of glibc's mallopt(3)
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt(3); defaults are restored below
 
 
 @contextlib.contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """Let PyTorch on a CPU reuse large blocks, where the C library is glibc.
+    """Lets PyTorch on a CPU reuse large blocks of memory, on systems with glibc.
 
-    Otherwise each goes back to the system when it is freed, and comes again as pages that must be cleared first: a
-    third of a step of airbench94. TensorFlow and JAX keep their blocks themselves, and so does PyTorch on a GPU.
+    Otherwise each large block is returned to the operating system when it is freed, and allocated again as new pages
+    that have to be zeroed first, which takes a third of a training step of airbench94. TensorFlow and JAX reuse their
+    blocks themselves, and so does PyTorch on a GPU.
     """
     if keras.backend.backend() != "torch" or platform.libc_ver()[0] != "glibc":
         yield

@@ -1,7 +1,7 @@
-"""The fused batch normalization of TensorFlow and PyTorch, for images with channels last.
+"""Fused batch normalization of TensorFlow and PyTorch for channels-last feature maps.
 
-Both kernels divide the variance of a batch by its count - 1, where Keras divides by the count; `normalize_by_batch`
-gives the variance as Keras has it.
+Both kernels divide the variance of a batch by count - 1, whereas Keras divides by the count; `normalize_by_batch`
+returns the variance as Keras defines it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cifar_zoo.lazy import keras
 
 
 def has_batch_kernel(inputs: Tensor) -> bool:
-    """Whether `normalize_by_batch` can be used on images (batch, height, width, channels)."""
+    """Returns whether `normalize_by_batch` supports these inputs (batch, height, width, channels) on this backend."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return keras.backend.standardize_dtype(inputs.dtype) != "float64"
@@ -21,28 +21,29 @@ def has_batch_kernel(inputs: Tensor) -> bool:
 
 
 def has_moving_kernel() -> bool:
-    """Whether `normalize_by_moving` can be used; TensorFlow's own way at inference is as fast."""
+    """Returns whether `normalize_by_moving` is supported. On TensorFlow, Keras' own inference is as fast."""
     return keras.backend.backend() == "torch"
 
 
 def normalize_by_batch(
     inputs: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalize images by the statistics of the batch.
+    """Normalizes a feature map by the statistics of the batch.
 
     Args:
-        inputs: tensor (batch, height, width, channels).
-        gamma: scale (channels,), or None for 1.
-        beta: offset (channels,), or None for 0.
-        epsilon: number that is added to the variance.
+        inputs: Tensor of shape (batch, height, width, channels).
+        gamma: Scale of shape (channels,), or None for 1.
+        beta: Offset of shape (channels,), or None for 0.
+        epsilon: Positive number, added to the variance.
 
     Returns:
-        The normalized images in the dtype of `inputs`, and the mean and the variance (channels,) of the batch.
+        A tuple of the normalized tensor in the dtype of `inputs`, and the mean and the variance of the batch, each of
+        shape (channels,).
     """
     if keras.backend.backend() == "tensorflow":
         outputs, mean, variance, count = _tensorflow_batch(inputs, gamma, beta, epsilon)
     else:
-        # PyTorch writes the statistics of the batch into these.
+        # With a momentum of 1, PyTorch overwrites these with the statistics of the batch.
         mean, variance = (keras.ops.zeros(inputs.shape[-1:], _statistics_dtype(inputs)) for _ in range(2))
         outputs = _torch_batch_norm(inputs, mean, variance, gamma, beta, epsilon, training=True)
         count = inputs.numel() // inputs.shape[-1]
@@ -52,7 +53,19 @@ def normalize_by_batch(
 def normalize_by_moving(
     inputs: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
 ) -> Tensor:
-    """Normalize images by given statistics (channels,); the other arguments are those of `normalize_by_batch`."""
+    """Normalizes a feature map by given statistics.
+
+    Args:
+        inputs: Tensor of shape (batch, height, width, channels).
+        mean: Mean of shape (channels,).
+        variance: Variance of shape (channels,).
+        gamma: Scale of shape (channels,), or None for 1.
+        beta: Offset of shape (channels,), or None for 0.
+        epsilon: Positive number, added to the variance.
+
+    Returns:
+        The normalized tensor in the dtype of `inputs`.
+    """
     mean, variance = (keras.ops.cast(value, _statistics_dtype(inputs)) for value in (mean, variance))
     return _torch_batch_norm(inputs, mean, variance, gamma, beta, epsilon, training=False)
 

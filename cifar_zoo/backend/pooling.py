@@ -1,4 +1,4 @@
-"""Pooling where a backend's own is slow."""
+"""Pooling for cases in which a backend's own is slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cifar_zoo.lazy import keras
 def max_pool(
     inputs: Tensor, pool_size: Sequence[int], strides: Sequence[int], padding: str, data_format: str
 ) -> Tensor:
-    """`keras.ops.max_pool`, which on PyTorch copies channels-last inputs into another order; here it does not."""
+    """Computes `keras.ops.max_pool`, on PyTorch without copying channels-last inputs to channels-first memory."""
     if keras.backend.backend() != "torch" or data_format != "channels_last":
         return keras.ops.max_pool(inputs, pool_size, strides, padding, data_format)
     planes = inputs.permute(0, 3, 1, 2)  # a view

@@ -1,4 +1,4 @@
-"""The number format of a training."""
+"""Choice of the dtype policy of a training run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def hardware_precision() -> str:
-    """mixed_bfloat16 on a GPU of compute capability 8, a TPU, or a CPU with AVX512_BF16 or AMX, else float32."""
+    """Returns the dtype policy that suits the hardware of this process.
+
+    Returns:
+        "mixed_bfloat16" on a GPU of compute capability 8 or higher, a TPU, or a CPU with AVX512_BF16 or AMX, else
+        "float32".
+    """
     return "mixed_bfloat16" if _has_bfloat16() else "float32"
 
 

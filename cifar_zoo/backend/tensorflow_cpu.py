@@ -1,4 +1,4 @@
-"""TensorFlow on a CPU, where some operations are slow."""
+"""Fast paths for TensorFlow on a CPU, where some operations are slow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cifar_zoo.lazy import keras
 
 
 def on_tensorflow_cpu() -> bool:
-    """Whether TensorFlow is the backend and has no other devices than CPUs."""
+    """Returns whether the backend is TensorFlow and only CPUs are visible to it."""
     return keras.backend.backend() == "tensorflow" and _only_cpus()
 
 
@@ -23,7 +23,14 @@ def _only_cpus() -> bool:
 
 @functools.cache
 def compiled_elementwise(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """An elementwise function and its gradient, each compiled by XLA to one loop that computes in float32."""
+    """Compiles an elementwise function and its gradient with XLA, each to one loop that computes in float32.
+
+    Args:
+        function: Differentiable elementwise function of one tensor.
+
+    Returns:
+        A function with the same values that returns tensors in the dtype of its inputs.
+    """
     import tensorflow as tf
 
     @tf.function(jit_compile=True, reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""Random rotation, shift, shear and zoom, other ones for each image."""
+"""Random rotation, shift, shear and zoom, drawn for each image."""
 
 import math
 
@@ -10,30 +10,35 @@ from cifar_zoo.layers.affine import FILL_MODES, INTERPOLATIONS, about_center, wa
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomAffine(keras.layers.Layer):
-    """Rotate, shift, shear and zoom each image about its center by one affine map; at inference pass it on.
+    """Randomly rotates, shifts, shears and zooms each image about its center during training.
 
-    Each number is drawn uniformly from a range around none. They mean what they mean in Keras' `ImageDataGenerator`,
-    shear in degrees included, and act in its order: rotated first, then shifted, sheared and zoomed.
+    The parameters are drawn uniformly for each image and applied as one affine map. They have the meaning and the order
+    that they have in Keras' `ImageDataGenerator`, with the shear in degrees: the image is rotated, then shifted,
+    sheared and zoomed. At inference the images are returned unchanged.
 
     Args:
-        rotation: degrees, the largest angle in either direction.
-        shift: share of the side, the largest shift along each axis in either direction.
-        shear: degrees, the largest angle in either direction by which columns are slanted.
-        zoom: the part of the image that is seen is drawn from [1 - zoom, 1 + zoom], for each axis on its own.
-        fill_mode: what surrounds an image: "nearest", its border carried on, or "constant", the color `fill`.
-        fill: number, or one for each channel.
-        interpolation: "bilinear" or "nearest".
-        seed: integer or None. Seed of the draws.
+        rotation: Number. Largest angle in degrees, in either direction.
+        shift: Number. Largest shift along each axis, in either direction, as a fraction of the height or width.
+        shear: Number. Largest shear angle in degrees, in either direction, by which the columns are slanted.
+        zoom: Number in [0, 1). The visible extent relative to the image, drawn for each axis, is in [1 - zoom, 1 +
+            zoom].
+        fill_mode: String. How to fill points outside the image: "nearest" repeats the border pixels, "constant" uses
+            `fill`.
+        fill: Number, or a sequence with one number per channel. Fill value for `fill_mode="constant"`.
+        interpolation: String. "bilinear" or "nearest".
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype; only the batch may be unknown.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype. Only the batch size may be
+            unknown.
+        training: Boolean. Whether to transform the images.
 
-    Returns: a tensor of the same shape and dtype; integers are rounded.
+    Returns:
+        A tensor of the same shape and dtype as `images`. Integer results are rounded.
 
     Raises:
-        ValueError: for a negative number, a zoom of 1 or more, an unknown fill mode or interpolation, or images of
-            another rank.
+        ValueError: If a number is negative, `zoom` is 1 or more, the fill mode or interpolation is unknown, or the
+            images are not of rank 4.
 
     Example:
         >>> import numpy as np
@@ -84,7 +89,7 @@ class RandomAffine(keras.layers.Layer):
         angle, slant = math.radians(self.rotation) * draw[0], math.radians(self.shear) * draw[1]
         rows, columns = self.shift * height * draw[2], self.shift * width * draw[3]
         zoom_rows, zoom_columns = 1 + self.zoom * draw[4], 1 + self.zoom * draw[5]
-        # From the result to the image, so against the order: the zoom, the shear, the shift, and the rotation last.
+        # The matrices map output to input, so the order is reversed: zoom, shear, shift, and the rotation last.
         cos, sin = ops.cos(angle), ops.sin(angle)
         linear = (
             (cos * zoom_rows, -ops.sin(angle + slant) * zoom_columns),

@@ -1,4 +1,4 @@
-"""Random brightness, another one for each image."""
+"""Random brightness, drawn for each image."""
 
 import keras
 from keras import ops
@@ -6,23 +6,27 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomBrightness(keras.layers.Layer):
-    """Add a number drawn for each image to all its pixels, as `tf.image.random_brightness`; at inference none.
+    """Randomly adjusts the brightness of each image during training, by adding one number to all its pixels.
+
+    As `tf.image.random_brightness`, but with a number of its own for each image. At inference the images are only cast
+    to the compute dtype of the layer.
 
     Args:
-        max_delta: the number is uniform in [-max_delta, max_delta).
-        value_range: None, or (low, high) to which the results of training are clipped.
-        seed: integer or None. Seed of the draws.
+        max_delta: Number, at least 0. The number to add is uniform in [-max_delta, max_delta).
+        value_range: None, or a pair (low, high) to which the results of training are clipped.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype.
+        training: Boolean. Whether to adjust the images.
 
-    Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
-    neither whole nor, without `value_range`, in the range of the pixels.
+    Returns:
+        A tensor of the same shape. Integers become floats in the compute dtype of the layer, since the results are not
+        rounded and, without `value_range`, may lie outside of the range of the pixels.
 
     Raises:
-        ValueError: for a negative `max_delta`, a `value_range` whose low is not below its high, or images of another
-            rank.
+        ValueError: If `max_delta` is negative, `value_range` is not a pair with low < high, or the images are not of
+            rank 4.
 
     Example:
         >>> import numpy as np

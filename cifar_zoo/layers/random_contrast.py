@@ -1,4 +1,4 @@
-"""Random contrast, another one for each image."""
+"""Random contrast, drawn for each image."""
 
 import keras
 from keras import ops
@@ -6,25 +6,29 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomContrast(keras.layers.Layer):
-    """Multiply each image's distance from the mean of its channel by a number drawn for the image.
+    """Randomly adjusts the contrast of each image during training.
 
-    As `tf.image.random_contrast`; at inference the image is passed on.
+    Computes `mean + factor * (pixel - mean)`, with the mean of each channel of the image. As
+    `tf.image.random_contrast`, but with a factor of its own for each image. At inference the images are only cast to
+    the compute dtype of the layer.
 
     Args:
-        lower, upper: the number is uniform in [lower, upper).
-        value_range: None, or (low, high) to which the results of training are clipped.
-        seed: integer or None. Seed of the draws.
+        lower: Number, at least 0. The factor is uniform in [lower, upper).
+        upper: Number, at least `lower`.
+        value_range: None, or a pair (low, high) to which the results of training are clipped.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any real dtype.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any real dtype.
+        training: Boolean. Whether to adjust the images.
 
-    Returns: a tensor of the same shape; integers become floats of the layer's compute dtype, since the results are
-    neither whole nor, without `value_range`, in the range of the pixels.
+    Returns:
+        A tensor of the same shape. Integers become floats in the compute dtype of the layer, since the results are not
+        rounded and, without `value_range`, may lie outside of the range of the pixels.
 
     Raises:
-        ValueError: for a negative `lower`, an `upper` below it, a `value_range` whose low is not below its high, or
-            images of another rank.
+        ValueError: If `lower` is negative, `upper` is less than `lower`, `value_range` is not a pair with low < high,
+            or the images are not of rank 4.
 
     Example:
         >>> import numpy as np

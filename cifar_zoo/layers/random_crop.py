@@ -1,4 +1,4 @@
-"""Random crop, another one for each image."""
+"""Random crop, drawn for each image."""
 
 import keras
 from keras import ops
@@ -10,26 +10,31 @@ PADDING_MODES = ("reflect", "constant")
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomCrop(keras.layers.Layer):
-    """Pad, then cut out a window at a place drawn for each image; at inference the central one, without padding.
+    """Pads each image and crops a window at a random position during training; at inference it takes the central crop.
 
-    (Keras' own `RandomCrop` draws one place for the whole batch.)
+    The central crop is taken without padding. Keras' own `RandomCrop` draws one position for the whole batch; this
+    layer draws one for each image.
 
     Args:
-        height, width: size of the result, at most that of the image.
-        padding: pixels added on each side.
-        padding_mode: what they are: "reflect", the image mirrored at its border pixel, or "constant", `fill`.
-        fill: number, or one for each channel.
-        seed: integer or None. Seed of the draws.
+        height: Integer. Height of the crop in pixels, at most that of the images.
+        width: Integer. Width of the crop in pixels, at most that of the images.
+        padding: Integer, at least 0. Number of pixels to add on each side.
+        padding_mode: String. "reflect" mirrors the image at its border pixels, "constant" pads with `fill`.
+        fill: Number, or a sequence with one number per channel. Fill value for `padding_mode="constant"`.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, rows, columns, channels) of any real dtype; only the batch may be unknown.
-        training: boolean.
+        images: A tensor of shape (batch, rows, columns, channels) and any real dtype. Only the batch size may be
+            unknown.
+        training: Boolean. Whether to pad and crop at random.
 
-    Returns: a tensor (batch, height, width, channels) of the same dtype.
+    Returns:
+        A tensor of shape (batch, height, width, channels) and the dtype of `images`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, a padding that is not an integer from 0, an unknown
-            padding mode, images of another rank, smaller than the window, or too small to be reflected so far.
+        ValueError: If the height or width is not a positive integer, the padding is not an integer of at least 0, the
+            padding mode is unknown, or the images are not of rank 4, smaller than the crop, or too small to be
+            reflected by the padding.
 
     Example:
         >>> import numpy as np
@@ -70,7 +75,7 @@ class RandomCrop(keras.layers.Layer):
         batch = ops.shape(images)[0]
         row, no_row = self._window(batch, rows, self.height)
         column, no_column = self._window(batch, columns, self.width)
-        # One gather over the flattened batch does padding and crop at once, on integers as they come.
+        # One gather over the flattened batch pads and crops at once, in the dtype of the images.
         image = ops.arange(batch, dtype="int32")[:, None, None]
         place = (image * rows + row[:, :, None]) * columns + column[:, None, :]
         result = ops.take(ops.reshape(images, (-1, channels)), place, axis=0)
@@ -80,7 +85,7 @@ class RandomCrop(keras.layers.Layer):
         return ops.where(outside, ops.cast(self.fill, result.dtype), result)
 
     def _window(self, batch, size, length):
-        """For each image, which of `size` rows are seen, (batch, length), and where the window is outside of them."""
+        """Returns the rows of each image in its window, (batch, length), and which of them are outside of the image."""
         slack = size + 2 * self.padding - length
         start = keras.random.randint((batch, 1), 0, slack + 1, seed=self._generator) - self.padding
         wanted = start + ops.arange(length, dtype="int32")

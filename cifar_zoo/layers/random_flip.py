@@ -6,19 +6,22 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class RandomFlip(keras.layers.Layer):
-    """Mirror each image left to right with probability one half; at inference pass it on.
+    """Randomly flips images horizontally during training.
+
+    Each image is flipped with probability 0.5. At inference the images are returned unchanged.
 
     Args:
-        seed: integer or None. Seed of the draws.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of any dtype.
-        training: boolean.
+        images: A tensor of shape (batch, height, width, channels) and any dtype.
+        training: Boolean. Whether to flip the images.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `images`.
 
     Raises:
-        ValueError: for images of another rank.
+        ValueError: If the images are not of rank 4.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The selection of selective kernel networks (Li et al. 2019, arXiv:1903.06586)."""
+"""Kernel selection of selective kernel networks (Li et al. 2019, arXiv:1903.06586)."""
 
 import keras
 from keras import ops
@@ -9,24 +9,29 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SelectiveKernel(keras.layers.Layer):
-    """Mix branches with different kernels, for each image and channel by weights that sum to 1 (Li et al. 2019).
+    """Combines branches with different kernel sizes by softmax weights computed for each image and channel.
 
-    The means of the summed branches pass a dense layer, batch normalization and ReLU; a second dense layer and a
-    softmax across the branches give the weights. The branches themselves are the caller's convolutions.
+    The branches are summed and averaged over the spatial positions, then reduced by a dense layer with batch
+    normalization and ReLU. A second dense layer and a softmax across the branches give the weights, which sum to 1 for
+    each channel. The convolutions of the branches are not part of this layer.
 
     Args:
-        ratio: positive integer. The first dense layer has `channels // ratio` units, ...
-        min_units: positive integer. ... and not fewer than these.
+        ratio: Integer. Reduction ratio: the first dense layer has `max(channels // ratio, min_units)` units.
+        min_units: Integer. Least number of units of the first dense layer.
 
     Call arguments:
-        inputs: a list of two or more tensors (batch, height, width, channels).
-        training: boolean. Whether batch normalization uses the statistics of the batch.
+        inputs: A list of two or more tensors of the same shape (batch, height, width, channels).
+        training: Boolean. Whether batch normalization uses the statistics of the batch.
 
-    Returns: a tensor of the same shape and dtype as each input.
+    Returns:
+        A tensor of the same shape and dtype as each input.
 
     Raises:
-        ValueError: for a ratio or min_units that is not a positive integer, or anything but a list of two or more
+        ValueError: If `ratio` or `min_units` is not a positive integer, or the inputs are not a list of two or more
             tensors of rank 4 and the same shape.
+
+    Reference:
+        Li, Wang, Hu and Yang, "Selective Kernel Networks", CVPR 2019 (arXiv:1903.06586).
 
     Example:
         >>> import numpy as np

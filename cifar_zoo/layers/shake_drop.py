@@ -6,26 +6,33 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ShakeDrop(keras.layers.Layer):
-    """Scale a residual branch, for some images at random, by alpha forward and by beta back (Yamada et al. 2018).
+    """Randomly perturbs a residual branch in training, with different factors in the forward and the backward pass.
 
-    A gate b, 1 with `keep_probability`, decides for each image whether the branch passes as it is. The factor is
-    `b + alpha - b * alpha` on the way forward and `b + beta - b * beta` on the way back: 1 where b is 1, else alpha
-    and beta. At inference it is the mean of the forward factor, for alpha in (-1, 1) the keep probability.
+    For each image a gate b is 1 with `keep_probability` and 0 otherwise. The branch is scaled by `b + alpha - b *
+    alpha` in the forward pass and its gradient by `b + beta - b * beta` in the backward pass: by 1 if b is 1, else by
+    alpha and beta. At inference the branch is scaled by the mean of the forward factor, which is the keep probability
+    for alpha in (-1, 1).
 
     Args:
-        keep_probability: number in [0, 1]; in the paper it falls from block to block, see `linear_decay`.
-        alpha: `(low, high)`, the range of the uniform alpha.
-        beta: `(low, high)`, the range of the uniform beta.
-        seed: integer or None. Seed of the draws.
+        keep_probability: Number in [0, 1]. In the paper it decreases with the depth of the block; see `linear_decay`.
+        alpha: Pair `(low, high)`. Range of the uniform forward factor.
+        beta: Pair `(low, high)`. Range of the uniform backward factor.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels), the branch before it is added to the shortcut.
-        training: boolean.
+        inputs: A tensor of shape (batch, height, width, channels): the residual branch before it is added to the
+            shortcut.
+        training: Boolean. Whether to draw random factors.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a probability outside [0, 1], a range with low above high, or inputs of another rank.
+        ValueError: If the keep probability is outside [0, 1], a range is not a pair with low <= high, or the inputs are
+            not of rank 4.
+
+    Reference:
+        Yamada, Iwamura, Akiba and Kise, "ShakeDrop Regularization for Deep Residual Learning", 2018 (arXiv:1802.02375).
 
     Example:
         >>> import numpy as np

@@ -6,21 +6,27 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class ShakeShake(keras.layers.Layer):
-    """Mix two branches at random: by alpha on the way forward, by beta on the way back (Gastaldi 2017).
+    """Mixes two branches with random coefficients, drawn separately for the forward and the backward pass.
 
-    Both are uniform in [0, 1) and drawn for each image, independently of one another ("Shake-Shake-Image").
+    The output is `alpha * left + (1 - alpha) * right`, with the gradient of `beta * left + (1 - beta) * right`. Both
+    coefficients are uniform in [0, 1) and drawn independently for each image ("Shake-Shake-Image"). At inference the
+    output is the mean of the branches.
 
     Args:
-        seed: integer or None. Seed of the draws.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        inputs: `[left, right]`, two tensors (batch, height, width, channels).
-        training: boolean. Outside training the result is the mean.
+        inputs: `[left, right]`, two tensors of the same shape (batch, height, width, channels).
+        training: Boolean. Whether to draw random coefficients.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as each input.
 
     Raises:
-        ValueError: for anything but two tensors of rank 4 and the same shape.
+        ValueError: If the inputs are not two tensors of rank 4 and the same shape.
+
+    Reference:
+        Gastaldi, "Shake-Shake regularization", 2017 (arXiv:1705.07485).
 
     Example:
         >>> import numpy as np

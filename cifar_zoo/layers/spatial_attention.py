@@ -1,4 +1,4 @@
-"""The spatial attention of CBAM (Woo et al. 2018, arXiv:1807.06521)."""
+"""Spatial attention of CBAM (Woo et al. 2018, arXiv:1807.06521)."""
 
 import keras
 from keras import ops
@@ -8,20 +8,25 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SpatialAttention(keras.layers.Layer):
-    """Weigh the places of each image by gates that see the mean and the maximum of the channels (Woo et al. 2018).
+    """Reweights the spatial positions of a feature map by gates computed from the mean and maximum over the channels.
 
-    `inputs * sigmoid(convolution([mean, max]))`, with the mean and the maximum over the channels as two channels.
+    Computes `inputs * sigmoid(conv([mean, max]))`, where the mean and the maximum are the two input channels of the
+    convolution.
 
     Args:
-        kernel_size: positive integer. Side of the kernel of the convolution.
+        kernel_size: Integer. Height and width of the kernel of the convolution.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a kernel size that is not a positive integer, or inputs of another rank.
+        ValueError: If `kernel_size` is not a positive integer, or the inputs are not of rank 4.
+
+    Reference:
+        Woo, Park, Lee and Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018 (arXiv:1807.06521).
 
     Example:
         >>> import numpy as np

@@ -8,25 +8,29 @@ from cifar_zoo.layers.checks import integer
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class SqueezeExcite(keras.layers.Layer):
-    """Weigh the channels of each image by gates that see the means of all channels (Hu et al. 2017).
+    """Reweights the channels of a feature map by gates computed from the spatial means of all channels.
 
-    `inputs * gate_activation(W2 activation(W1 mean + b1) + b2)`, with the mean over height and width.
+    Computes `inputs * gate_activation(W2 @ activation(W1 @ mean + b1) + b2)`, with the mean over height and width.
 
     Args:
-        ratio: positive integer. The squeezed layer has `channels // ratio` units.
-        units: positive integer or None. Units of the squeezed layer, in place of those by `ratio`.
-        activation: name or function. Activation of the squeezed layer.
-        gate_activation: name or function. Activation of the gates.
-        use_bias: boolean. Whether the two dense layers have biases.
+        ratio: Integer. Reduction ratio: the first dense layer has `channels // ratio` units.
+        units: Integer or None. Number of units of the first dense layer, overriding `ratio`.
+        activation: String or callable. Activation of the first dense layer.
+        gate_activation: String or callable. Activation of the gates.
+        use_bias: Boolean. Whether the two dense layers have biases.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: A tensor of shape (batch, height, width, channels).
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a ratio or units that are not positive integers, a ratio that leaves no unit, or inputs of
-            another rank.
+        ValueError: If `ratio` or `units` is not a positive integer, `ratio` exceeds the number of channels, or the
+            inputs are not of rank 4.
+
+    Reference:
+        Hu, Shen, Albanie, Sun and Wu, "Squeeze-and-Excitation Networks", 2017 (arXiv:1709.01507).
 
     Example:
         >>> import numpy as np

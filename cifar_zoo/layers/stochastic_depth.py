@@ -4,18 +4,22 @@ import keras
 from keras import ops
 
 
-def linear_decay(block, blocks, last=0.5):
-    """The keep probability of a block: it falls from 1 at the input to `last` at the last block (Huang et al. 2016).
+def linear_decay(block: int, blocks: int, last: float = 0.5) -> float:
+    """Returns the keep probability of a block under linear decay: from 1 at the input down to `last` at the last block.
 
     Args:
-        block: number of the block, 1 to `blocks`; 0 is the input.
-        blocks: number of blocks.
-        last: keep probability of the last block.
+        block: Integer. Index of the block, from 1 to `blocks`; 0 stands for the input.
+        blocks: Integer. Number of blocks.
+        last: Number in [0, 1]. Keep probability of the last block.
 
-    Returns: 1 - block / blocks * (1 - last).
+    Returns:
+        The number `1 - block / blocks * (1 - last)`.
 
     Raises:
-        ValueError: for a block that is not among the blocks or a probability outside [0, 1].
+        ValueError: If `block` is not in 0 to `blocks`, or `last` is outside [0, 1].
+
+    Reference:
+        Huang, Sun, Liu, Sedra and Weinberger, "Deep Networks with Stochastic Depth", ECCV 2016 (arXiv:1603.09382).
 
     Example:
         >>> from cifar_zoo import layers
@@ -31,23 +35,28 @@ def linear_decay(block, blocks, last=0.5):
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class StochasticDepth(keras.layers.Layer):
-    """Drop a residual branch at random in training; at inference scale it by its keep probability (Huang et al. 2016).
+    """Randomly drops a residual branch in training and scales it by its keep probability at inference.
 
-    Unlike dropout it does not scale up what it keeps in training.
+    Unlike dropout, the layer does not scale the branches that are kept in training.
 
     Args:
-        keep_probability: number in [0, 1]; in the paper it falls from block to block, see `linear_decay`.
-        per: "image" to draw for each image, or "batch" to draw once a batch, as in the paper.
-        seed: integer or None. Seed of the draws.
+        keep_probability: Number in [0, 1]. In the paper it decreases with the depth of the block; see `linear_decay`.
+        per: String. "image" to draw for each image, or "batch" to draw once for the batch, as in the paper.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        inputs: a tensor (batch, height, width, channels), the branch before it is added to the shortcut.
-        training: boolean.
+        inputs: A tensor of shape (batch, height, width, channels): the residual branch before it is added to the
+            shortcut.
+        training: Boolean. Whether to drop the branch at random.
 
-    Returns: a tensor of the same shape and dtype.
+    Returns:
+        A tensor of the same shape and dtype as `inputs`.
 
     Raises:
-        ValueError: for a probability outside [0, 1], another `per`, or inputs of another rank.
+        ValueError: If the keep probability is outside [0, 1], `per` is unknown, or the inputs are not of rank 4.
+
+    Reference:
+        Huang, Sun, Liu, Sedra and Weinberger, "Deep Networks with Stochastic Depth", ECCV 2016 (arXiv:1603.09382).
 
     Example:
         >>> import numpy as np

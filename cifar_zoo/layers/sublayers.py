@@ -1,10 +1,10 @@
-"""The layers that a layer is made of."""
+"""Recursive listing of the sublayers of a layer."""
 
 import keras
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers that a layer holds, those that they hold themselves among them, each once."""
+    """Returns the layers that a layer holds as attributes, directly or through its sublayers, each of them once."""
     found: dict[int, keras.layers.Layer] = {}
     for value in vars(layer).values():
         for part in value if isinstance(value, (list, tuple)) else [value]:

@@ -1,4 +1,4 @@
-"""TrivialAugment with its wide space of operations (Müller and Hutter 2021, arXiv:2103.10158)."""
+"""TrivialAugment with its wide augmentation space (Müller and Hutter 2021, arXiv:2103.10158)."""
 
 import math
 
@@ -30,30 +30,37 @@ LEVELS = 31
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class TrivialAugmentWide(keras.layers.Layer):
-    """One operation an image, drawn at random like its strength: TrivialAugment, wide space (arXiv:2103.10158).
+    """Applies one random operation of random strength to each image during training (TrivialAugment, wide space).
 
-    The operations are Pillow's, on whole numbers and without interpolation: identity; shear by up to 0.99 and
-    translation by up to 32 pixels along either axis; rotation by up to 135 degrees; brightness, color, contrast and
-    sharpness, by factors from 0.01 to 1.99; 8 to 2 bits a value; inversion of values from 255 down to 0 on;
-    autocontrast; equalization. Each operation is equally probable for each image, and so are the 31 strengths and,
-    where there are two, the directions.
+    The operations are those of Pillow on integers, without interpolation: identity; shear by up to 0.99 and translation
+    by up to 32 pixels along either axis; rotation by up to 135 degrees; brightness, color, contrast and sharpness by
+    factors from 0.01 to 1.99; posterizing to 8 to 2 bits; solarizing with thresholds from 255 down to 0; autocontrast;
+    equalization. For each image all operations are equally probable, and so are the 31 strengths and, where an
+    operation has two directions, the directions. At inference the images are returned unchanged.
 
-    A batch costs about one operation an image: in each batch every operation gets its equal share of the images, up
-    to rounding, and is computed for these alone.
+    A batch costs about one operation per image: each operation gets an equal part of the batch, up to rounding, and is
+    computed for these images only.
 
     Args:
-        fill: number, or one for each channel: what comes in from outside of the image.
-        seed: integer or None. Seed of the draws.
+        fill: Number, or a sequence with one number per channel. Value of the pixels from outside of the image.
+        seed: Integer or None. Seed of the random draws.
 
     Call arguments:
-        images: a tensor (batch, height, width, channels) of pixels 0..255 of any real dtype, with 1 or 3 channels;
-            only the batch may be unknown.
-        training: boolean. At inference images are passed on.
+        images: A tensor of shape (batch, height, width, channels), with pixels 0..255 in any real dtype and 1 or 3
+            channels. Only the batch size may be unknown.
+        training: Boolean. Whether to augment the images.
 
-    Returns: a tensor of the same shape and dtype; in training it holds whole numbers, floats having been rounded first.
+    Returns:
+        A tensor of the same shape and dtype as `images`. In training its values are integers, as float inputs are
+        rounded first.
 
     Raises:
-        ValueError: for images of another rank or number of channels, or of fewer than 3x3 pixels.
+        ValueError: If the images are not of rank 4, smaller than 3x3 pixels, or have a number of channels other than 1
+            or 3.
+
+    Reference:
+        Müller and Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021
+        (arXiv:2103.10158).
 
     Example:
         >>> import numpy as np
@@ -87,17 +94,21 @@ class TrivialAugmentWide(keras.layers.Layer):
         return ops.cast(ops.take(done, row, axis=0), images.dtype)
 
     def _groups(self, batch):
-        """Share a batch out among the operations, by systematic sampling.
+        """Assigns the images of a batch to the operations, by systematic sampling.
 
-        Returns: for each operation the numbers of its images, (operations, size of a group), and for each image its
-        place in that table, (batch,), counted along the rows. A group may hold one image more than it needs.
+        Args:
+            batch: Batch size.
+
+        Returns:
+            For each operation the indices of its images, (operations, group size), and for each image its flat index in
+            that table, (batch,). Groups have the same size, so the last image of a group may be superfluous.
         """
-        # Image and start are uniform, so `14 * slot + start` is uniform over the whole numbers below `14 * batch`,
-        # and each operation has the same `batch` of them.
+        # `slot` and `start` are uniform, so `14 * slot + start` is uniform over the integers below `14 * batch`, and
+        # each operation has `batch` of these.
         slot = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=self._generator))
         start = keras.random.randint((1,), 0, COUNT, seed=self._generator)
         operation = (COUNT * slot + start) // batch
-        first = (ops.arange(COUNT, dtype="int32") * batch - start + COUNT - 1) // COUNT  # slot of each operation
+        first = (ops.arange(COUNT, dtype="int32") * batch - start + COUNT - 1) // COUNT  # first slot of each operation
         size = (batch + COUNT - 1) // COUNT
         slots = ops.minimum(first[:, None] + ops.arange(size, dtype="int32"), batch - 1)
         return ops.take(ops.argsort(slot), slots), operation * size + slot - ops.take(first, operation)
@@ -110,15 +121,16 @@ class TrivialAugmentWide(keras.layers.Layer):
 
 
 def operate(pixels, level, sign, fill):
-    """All operations, each on its own images, which are as many for each.
+    """Applies each operation to its own images. All operations have the same number of images.
 
     Args:
-        pixels: a float32 tensor (operations, images, height, width, channels) of whole numbers 0..255.
-        level: integers 0..30 (operations, images), the strengths.
-        sign: integers -1 or 1 (operations, images), the directions.
-        fill: what comes in from outside of the image.
+        pixels: Float32 tensor (operations, images, height, width, channels) with integer values 0..255.
+        level: Integer tensor (operations, images). Strengths 0..30.
+        sign: Integer tensor (operations, images). Directions, -1 or 1.
+        fill: Number, or a sequence with one number per channel. Value of the pixels from outside of the image.
 
-    Returns: a tensor like `pixels`.
+    Returns:
+        A tensor of the same shape and dtype as `pixels`.
     """
     factor = 1 + 0.99 / 30 * ops.cast(sign * level, "float32")
     pointwise = [
@@ -135,14 +147,14 @@ def operate(pixels, level, sign, fill):
 
 
 def move(pixels, level, sign, fill):
-    """The five operations that move pixels, as one call of `warp`; the arguments are as those of `operate`."""
+    """Applies the five geometric operations in one call of `warp`. The arguments are those of `operate`."""
     height, width, channels = pixels.shape[2:]
     signed = ops.cast(sign * level, "float32")
     shear, angle = 0.99 / 30 * signed, math.radians(135 / 30) * signed
     shift = ops.cast(sign * (32 * level // 30), "float32")
     cos, sin, zero, one = ops.cos(angle[4]), ops.sin(angle[4]), ops.zeros_like(angle[4]), ops.ones_like(angle[4])
     straight = ((one, zero), (zero, one))
-    # Shears keep the upper left corner where it is.
+    # Shears leave the upper left corner in place.
     maps = [
         about_center(height, width, ((one, zero), (shear[0], one)), (zero, shear[0] * height / 2)),
         about_center(height, width, ((one, shear[1]), (zero, one)), (shear[1] * width / 2, zero)),
