@@ -77,7 +77,7 @@ class SGD(keras.optimizers.Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
         self.l2 = l2
-        self.ema_decay = ema_decay
+        self.ema_decay: Any = ema_decay
         self.lookahead = lookahead
         self.lr_multipliers = lr_multipliers or {}
 
@@ -103,6 +103,20 @@ class SGD(keras.optimizers.Optimizer):
                 near = difflib.get_close_matches(path, paths, n=1, cutoff=0.0)
                 raise ValueError(f"{argument} has the path {path!r}, which no variable has; the nearest is {near[0]!r}")
         return [given.get(path, default) for path in paths]
+
+    def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> Any:
+        """Update variables by their gradients.
+
+        Args:
+            grads: A list of tensors.
+            trainable_variables: The variables, in the order of the gradients; None for those of `build`.
+        """
+        # Once for all variables: on PyTorch a few scalar operations for each of them are a quarter of a step.
+        self._fraction = self._ema_fraction() if self.ema_decay is not None else None
+        try:
+            return super().apply(grads, trainable_variables)
+        finally:
+            self._fraction = None  # it belongs to this step, and may belong to its graph
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable by its gradient."""
@@ -138,21 +152,20 @@ class SGD(keras.optimizers.Optimizer):
         """Update the EMA of a variable that has just been updated."""
         if not self._ema:
             return
-        average, fraction = self._ema[index], 1 - self._decay()
-        if not self.lookahead:
-            fraction = ops.where(self.iterations == 0, 1.0, fraction)  # the first step copies the weights
-            ema_step(average, variable, ops.cast(fraction, variable.dtype))
-            return
-        due = (self.iterations + 1) % self.lookahead == 0
-        ema_step(average, variable, ops.cast(ops.where(due, fraction, 0.0), variable.dtype))
-        variable.assign(ops.where(due, *map(ops.convert_to_tensor, (average, variable))))
+        average = self._ema[index]
+        ema_step(average, variable, ops.cast(self._fraction, variable.dtype))
+        if self.lookahead:
+            due = (self.iterations + 1) % self.lookahead == 0
+            variable.assign(ops.where(due, *map(ops.convert_to_tensor, (average, variable))))
 
-    def _decay(self) -> Any:
-        """The decay of the EMA in this step."""
-        if callable(self.ema_decay):
-            return self.ema_decay(self.iterations + 1)
+    def _ema_fraction(self) -> Any:
+        """The fraction of the weights in the EMA of this step: 1 minus the decay, and 1 in the first step."""
         count = ops.cast(self.iterations, "float32")
-        return ops.minimum(self.ema_decay, (1 + count) / (10 + count))
+        decay = self.ema_decay
+        decay = decay(self.iterations + 1) if callable(decay) else ops.minimum(decay, (1 + count) / (10 + count))
+        if self.lookahead:
+            return ops.where((self.iterations + 1) % self.lookahead == 0, 1 - decay, 0.0)
+        return ops.where(self.iterations == 0, 1.0, 1 - decay)
 
     def averaged_weights(self) -> list[np.ndarray] | None:
         """Return the EMA of each trainable variable, in their order, or None if there is no EMA.
