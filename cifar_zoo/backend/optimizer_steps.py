@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
+from cifar_zoo.lazy import keras
 
 
 def momentum_step(

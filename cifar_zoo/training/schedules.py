@@ -12,6 +12,8 @@ from keras import ops
 from keras.optimizers.schedules import CosineDecay as CosineDecay
 from keras.optimizers.schedules import LearningRateSchedule
 
+from cifar_zoo.training.checks import check_not_negative, check_positive
+
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
 class TanhDecay(LearningRateSchedule):
@@ -287,19 +289,3 @@ class Staircase(LearningRateSchedule):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Staircase:
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps_per_epoch"])
-
-
-def check_not_negative(name: str, value: Any) -> None:
-    """Raise a ValueError for a number that is not finite or below 0."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be 0 or more{_unless_finite(value)}, not {value}")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise a ValueError for a number that is not finite or not above 0."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive{_unless_finite(value)}, not {value}")
-
-
-def _unless_finite(value: Any) -> str:
-    return "" if math.isfinite(value) else " and finite"

@@ -11,8 +11,8 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from cifar_zoo.backend.optimizer_steps import add_l2, momentum_direction
+from cifar_zoo.training.checks import check_positive
 from cifar_zoo.training.optimizers.sgd import SGD
-from cifar_zoo.training.schedules import check_positive
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
