@@ -19,6 +19,8 @@ BEGINNINGS = [
     ("tensorflow", "import cifar_zoo.layers.grouped_conv2d"),
     ("tensorflow", "import cifar_zoo.training.schedules"),
     ("tensorflow", "import cifar_zoo.backend.normalization"),
+    ("tensorflow", "import cifar_zoo.backend.optimizer_steps"),
+    ("tensorflow", "import cifar_zoo.training.optimizers.sgd"),
     ("jax", "import cifar_zoo"),
     ("torch", "import cifar_zoo"),
 ]

@@ -46,6 +46,7 @@ def network_with_max():
 USE = """
 import inspect, pickle, sys
 
+import keras
 import numpy as np
 
 import cifar_zoo
@@ -84,7 +85,8 @@ for options, shape in (
 
 network.save("whole.keras")
 x = np.zeros((2, 32, 32, 3), "uint8")
-np.testing.assert_array_equal(cifar_zoo.load_model("whole.keras").predict(x, verbose=0), network.predict(x, verbose=0))
+loaded = keras.saving.load_model("whole.keras")
+np.testing.assert_array_equal(loaded.predict(x, verbose=0), network.predict(x, verbose=0))
 assert network_with_max(classes=4, name="mine").output_shape == (None, 4)
 for wrong, error in (({"weights": "cifar10"}, "plain_net has no published weights"), ({"classes": 0}, "classes")):
     try:
