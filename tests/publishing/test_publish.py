@@ -245,7 +245,7 @@ def edit_json(path, **values):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda folder: (folder / "squeeze1.zoo.weights.h5").write_bytes(b"1"), "has 1 bytes in place of 358,464 of"),
+        (lambda folder: (folder / "squeeze1.zoo.weights.h5").write_bytes(b"1"), "has 1 bytes instead of 358,464 of"),
         (lambda folder: (folder / "golden.npz").unlink(), "squeeze1/zoo/golden.npz of the manifest is not there"),
         (lambda folder: (folder / "notes.txt").write_text("?"), "squeeze1/zoo/notes.txt is in no entry of"),
         (lambda folder: shutil.copytree(folder, folder.parent / "two"), "squeeze1/two/README.md, .* is in no entry"),
@@ -306,7 +306,7 @@ def test_the_command(zoo, hub, staged):
     assert done.returncode == 0 and done.stderr == ""
     *lines, total = done.stdout.splitlines()
     listed = {path: int(size.replace(",", "")) for size, path in map(str.split, lines)}
-    assert total == f"{len(listed)} files, {sum(listed.values()):,} bytes in all would be in org/zoo; nothing was sent"
+    assert total == f"org/zoo would have {len(listed)} files, {sum(listed.values()):,} bytes; nothing was uploaded"
     for path in staged[0].rglob("*.*"):
         assert listed[path.relative_to(staged[0]).as_posix()] == path.stat().st_size
     assert hub.log == [] and staged[1].read_bytes() == before

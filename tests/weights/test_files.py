@@ -177,7 +177,7 @@ def rename(file):
     "edit, message",
     [
         (remove, "has no classifier/1, which nin0 needs"),
-        (add, "has c5_1/2, which nin0 has not"),
+        (add, "has c5_1/2, which nin0 does not have"),
         (reshape, r"classifier/0 is \(1, 1, 64, 11\), and nin0 needs \(1, 1, 64, 10\)"),
         (rename, "has no c1_2/0, which nin0 needs"),
     ],
