@@ -64,5 +64,5 @@ def airbench94() -> Architecture:
 
 @register_model(paper=PAPER, params=12_724_664, trainable=12_717_464)
 def airbench96() -> Architecture:
-    """Patch whitening and nine convolutions of 128 to 512 channels, with shortcuts: for 96 %."""
+    """Patch whitening and nine convolutions of 128 to 512 channels, with shortcuts: airbench for 96 %."""
     return Architecture(airbench_trunk((128, 512, 512), deep=True), scaled_head)

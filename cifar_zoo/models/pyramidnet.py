@@ -74,7 +74,7 @@ def pyramid_trunk(
             if strides > 1:
                 x = average_pool(x, 2, 2, f"{name}_shortcut_pool", padding="same")
             x = zoo_layers.PadChannels(4 * width, name=f"{name}_shortcut_pad")(x)
-            # Keras traverses the graph recursively, first inputs first. The shortcuts keep it within the recursion limit.
+            # Keras traverses the graph recursively. Shortcuts come first to stay within the recursion limit.
             x = layers.Add(name=f"{name}_add")([x, y])
         end_stage(bn_act(x, "final"), stages)
         return stages
