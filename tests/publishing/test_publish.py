@@ -251,7 +251,7 @@ def edit_json(path, **values):
         (lambda folder: shutil.copytree(folder, folder.parent / "two"), "squeeze1/two/README.md, .* is in no entry"),
         (lambda folder: (folder / "link").symlink_to("/etc/hostname"), "link: is a link"),
         (lambda folder: edit_json(folder / "metrics.json", test_accuracy=0.99), "accuracy 0.99 is not the 0.8844"),
-        (lambda folder: edit_json(folder / "config.json", secret="hf_" + 34 * "x"), "config.json: holds what looks"),
+        (lambda folder: edit_json(folder / "config.json", secret="hf_" + 34 * "x"), "config.json: contains what looks"),
         (lambda folder: (folder / "README.md").write_text("# A card\n"), "README.md: must have library_name keras"),
         (lambda folder: (folder / "README.md").write_text("---\na: [\n---\n"), "README.md: its front matter cannot be"),
         (
