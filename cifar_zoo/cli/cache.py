@@ -1,4 +1,4 @@
-"""`cifar-zoo cache`: the weights that have been downloaded."""
+"""`cifar-zoo cache`: list or remove downloaded weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import click
 @click.option("--clear", is_flag=True, help="Remove the files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
-    """Show the downloaded weights of NAMES, by default all: their size, and whether their hash is right."""
+    """Show the size of the downloaded weights of NAMES and verify their hashes.
+
+    All downloaded weights are shown by default.
+    """
     from cifar_zoo.registry import model_info
     from cifar_zoo.weights.hub import cache_folder, cached_files, clear_cache
 
@@ -24,6 +27,6 @@ def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for file in files:
-        click.echo(f"{file.bytes:12,}  {file.path}  {'removed' if clear else file.problem or 'right'}")
+        click.echo(f"{file.bytes:12,}  {file.path}  {'removed' if clear else file.problem or 'ok'}")
     total = sum(file.bytes for file in files)
     click.echo(f"{total:12,}  bytes in {len(files)} files {'removed from' if clear else 'of'} {cache_folder()}")

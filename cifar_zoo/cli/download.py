@@ -1,4 +1,4 @@
-"""`cifar-zoo download`: download published weights ahead of their use."""
+"""`cifar-zoo download`: download published weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Of every network that has published weights.")
-@click.option("--tag", default="cifar10", show_default=True, help="Of one training; cifar10 stands for the best.")
+@click.option("--all", "everything", is_flag=True, help="Download the weights of all networks.")
+@click.option("--tag", default="cifar10", show_default=True, help="Tag of the weights; cifar10 means the best.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def download(names: tuple[str, ...], everything: bool, tag: str, as_json: bool) -> None:
-    """Download the weights of NAMES into the cache, unless they are on this machine, and show their paths.
+    """Download the weights of NAMES to the cache, unless they are present, and show their paths.
 
-    The cache is in CIFAR_ZOO_HOME, by default ~/.cache/cifar_zoo. HF_ENDPOINT names a mirror of the hub.
+    The cache is in CIFAR_ZOO_HOME, by default ~/.cache/cifar_zoo. HF_ENDPOINT sets the URL of a mirror of the hub.
     """
     from cifar_zoo.registry import model_info
     from cifar_zoo.weights.manifest import read_manifest

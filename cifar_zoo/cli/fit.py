@@ -15,45 +15,45 @@ from cifar_zoo.cli.backend import load_backend
 if TYPE_CHECKING:
     from cifar_zoo.training.fit import Run
 
-NAMES = {"test": "test", "holdout": "held-out"}  # of the images by which a run is judged, best first
+NAMES = {"test": "test", "holdout": "held-out"}  # the evaluated images, in order of preference
 
 
 @click.command()
 @click.argument("name")
-@click.option("--recipe", default="zoo", show_default=True, help="Recipe to follow; `cifar-zoo recipes` shows them.")
-@click.option("--epochs", type=int, help="In place of the recipe's, which is stretched.")
-@click.option("--batch-size", type=int, help="In place of the recipe's.")
+@click.option("--recipe", default="zoo", show_default=True, help="Name of the recipe; see `cifar-zoo recipes`.")
+@click.option("--epochs", type=int, help="Number of epochs; stretches the schedule of the recipe.")
+@click.option("--batch-size", type=int, help="Images per step, if not that of the recipe.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe; may repeat."
+    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Set a field of the recipe; can be repeated."
 )
 @click.option(
-    "--data", help="CIFAR-10: an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
+    "--data", help="CIFAR-10 as an .npz file, a folder or the archive.  [default: CIFAR_ZOO_DATA, cache, download]"
 )
-@click.option("--examples", type=int, help="Train on the first so many images only.")
+@click.option("--examples", type=int, help="Number of training images to use.  [default: all]")
 @click.option(
     "--seeds",
     "--seed",
     default="0",
     show_default=True,
     metavar="N[,N...]",
-    help="Of weights, order and augmentation; one run for each.",
+    help="Seeds of the initial weights, shuffling and augmentation; one run per seed.",
 )
 @click.option(
     "--run-dir",
-    help="Where the run is kept; for several seeds, with -SEED behind it.  [default: runs/NAME-RECIPE-SEED]",
+    help="Run directory; with several seeds, -SEED is appended.  [default: runs/NAME-RECIPE-SEED]",
 )
-@click.option("--precision", help="float32 or mixed_bfloat16.  [default: what the hardware has]")
+@click.option("--precision", help="float32 or mixed_bfloat16.  [default: the latter if the hardware supports it]")
 @click.option(
-    "--holdout", default=0, show_default=True, help="Images kept out of the training and measured every epoch."
+    "--holdout", default=0, show_default=True, help="Number of training images to hold out and evaluate every epoch."
 )
 @click.option(
     "--evaluate-test/--no-evaluate-test",
     default=None,
-    help="Measure the test images at the end.  [default: unless images are held out]",
+    help="Evaluate the test images at the end.  [default: yes, unless images are held out]",
 )
-@click.option("--max-minutes", type=float, help="Stop with a checkpoint when this time is nearly up.")
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with the run in the run directory.")
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
+@click.option("--max-minutes", type=float, help="Time limit, shortly before which training stops with a checkpoint.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Resume the run in the run directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the metrics, as JSON.")
 def fit(
     name: str,
     recipe: str,
@@ -64,14 +64,14 @@ def fit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train NAME on CIFAR-10, or go on with a run.
+    """Train the network NAME on CIFAR-10, or resume a run.
 
-    A run that was broken off goes on where it was when the same command is given again.
+    An interrupted run resumes from its last checkpoint when the same command is run again.
     """
     from cifar_zoo.training.recipes import find_recipe
 
     started = time.monotonic()
-    own = find_recipe(recipe, name).with_settings(settings)  # what is wrong is found out before the backend is loaded
+    own = find_recipe(recipe, name).with_settings(settings)  # reports errors before the backend is loaded
     numbers = _numbers(seeds)
     load_backend(training=True)
     import keras
@@ -81,12 +81,12 @@ def fit(
     runs: list[Run] = []
     for seed in numbers:
         left = max_minutes
-        if (
-            max_minutes is not None and math.isfinite(max_minutes) and max_minutes > 0
-        ):  # else it is refused by its value
+        if max_minutes is not None and math.isfinite(max_minutes) and max_minutes > 0:  # else fit_cifar10 raises
             left = max_minutes - (time.monotonic() - started) / 60
             if left <= 0:
-                click.echo(f"stopped for time before seed {seed}; the same command goes on with it", err=as_json)
+                click.echo(
+                    f"stopped by --max-minutes before seed {seed}; the same command resumes with it", err=as_json
+                )
                 return
         keras.backend.clear_session()
         runs.append(
@@ -120,7 +120,7 @@ def _numbers(seeds: str) -> list[int]:
 
 
 def _measured(run: Run) -> str | None:
-    """The images by which a run is judged: those of the test, else those that were held out; None without either."""
+    """Return "test" or "holdout", the images that a run was evaluated on, or None. The test images come first."""
     return next((which for which in NAMES if f"{which}_accuracy" in run.metrics), None)
 
 
@@ -129,7 +129,7 @@ def _tell(run: Run, as_json: bool) -> None:
         click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
     elif not run.finished:
         done = len(run.history)
-        click.echo(f"stopped for time after {done} whole epochs; the same command goes on with {run.directory}")
+        click.echo(f"stopped by --max-minutes after {done} complete epochs; the same command resumes {run.directory}")
     elif which := _measured(run):
         accuracy, images = run.metrics[f"{which}_accuracy"], run.metrics[f"{which}_images"]
         click.echo(f"{NAMES[which]} accuracy {accuracy:.2%} on {images} images; the run is in {run.directory}")

@@ -1,4 +1,4 @@
-"""`cifar-zoo info`: the facts about a network."""
+"""`cifar-zoo info`: describe a network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("name")
-@click.option("--brief", is_flag=True, help="Leave out the layers and their costs; no backend is loaded.")
+@click.option("--brief", is_flag=True, help="Omit the layers and their costs, which need the backend.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, brief: bool, as_json: bool) -> None:
-    """Show the facts about NAME, its weights and its layers."""
+    """Describe the network NAME, its weights and its layers."""
     from cifar_zoo.registry import TENSORSANDBOX, model_info
     from cifar_zoo.weights.manifest import read_manifest
 

@@ -1,4 +1,4 @@
-"""`cifar-zoo list`: the networks."""
+"""`cifar-zoo list`: list the networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 @click.command("list")
 @click.argument("pattern", default="*")
-@click.option("--pretrained", is_flag=True, help="Only networks with pretrained weights that can be loaded here.")
+@click.option("--pretrained", is_flag=True, help="List only networks with pretrained weights that can be loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the networks that match PATTERN.
 
-    A shell pattern, such as "resnet*"; all by default.
+    PATTERN is a shell pattern such as "resnet*"; by default all networks are listed.
     """
     from cifar_zoo.registry import list_models, model_info
     from cifar_zoo.weights.manifest import best, read_manifest

@@ -1,4 +1,4 @@
-"""`cifar-zoo pack`: add a finished run to the results, and its weights to the published ones."""
+"""`cifar-zoo pack`: add a finished run to the results, and stage its weights for publishing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from cifar_zoo.cli.backend import load_backend
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--tag", help="What the runs of this recipe are called together.  [default: name of the recipe]")
+@click.option("--tag", help="Tag that the runs of a recipe share.  [default: name of the recipe]")
 @click.option("--into", type=click.Path(path_type=Path), default=".", help="A checkout of cifar_zoo.  [default: here]")
-@click.option("--weights", is_flag=True, help="Stage the weights too, with golden logits, card and manifest entry.")
-@click.option("--best", is_flag=True, help='Let weights="cifar10" mean these, not those that are there already.')
+@click.option(
+    "--weights", is_flag=True, help="Also stage the weights, with golden logits, model card and manifest entry."
+)
+@click.option("--best", is_flag=True, help='Make these the weights that weights="cifar10" loads.')
 def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) -> None:
-    """Write what the run in RUN_DIR measured to results/NETWORK/TAG-SEED.json."""
+    """Write the results of the run in RUN_DIR to results/NETWORK/TAG-SEED.json."""
     from cifar_zoo.results import pack as write
     from cifar_zoo.results import read_record
 

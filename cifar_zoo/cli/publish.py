@@ -1,4 +1,4 @@
-"""`cifar-zoo publish`: bring staged weights to the hub."""
+"""`cifar-zoo publish`: upload staged weights to the hub."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ import click
 
 
 @click.command()
-@click.option("--repo-id", required=True, metavar="ORG/NAME", help="The repository; it is made if there is none.")
-@click.option("--dry-run", is_flag=True, help="Check everything and show what would be there; send nothing.")
-@click.option("--weights", type=click.Path(path_type=Path), default="weights", show_default=True, help="The folder.")
+@click.option(
+    "--repo-id", required=True, metavar="ORG/NAME", help="Repository on the hub; it is created if it does not exist."
+)
+@click.option("--dry-run", is_flag=True, help="Check and list the files without uploading them.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    default="weights",
+    show_default=True,
+    help="Folder of the staged weights.",
+)
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
     default="weights_manifest.json",
     show_default=True,
-    help="Where the new commit is noted.",
+    help="Manifest in which the new commit is recorded.",
 )
-@click.option("--token", help="A token that may write.  [default: HF_TOKEN, or that of `hf auth login`]")
+@click.option("--token", help="Token with write access.  [default: HF_TOKEN, or that of `hf auth login`]")
 @click.option("--private", is_flag=True, help="Make the repository private.")
 def publish(repo_id: str, dry_run: bool, weights: Path, manifest: Path, token: str | None, private: bool) -> None:
-    """Upload the staged weights, with cards and results, in one commit, and note it in the manifest.
+    """Upload the staged weights, model cards and results in one commit, and record it in the manifest.
 
-    Run it again after an interruption: only what is missing is sent.
+    After an interruption, run it again: only missing files are uploaded.
     """
     from cifar_zoo.publishing.publish import publish as upload
 
@@ -32,7 +40,7 @@ def publish(repo_id: str, dry_run: bool, weights: Path, manifest: Path, token: s
     if dry_run:
         for path, count in done.files.items():
             click.echo(f"{count:>12,}  {path}")
-        click.echo(f"{size} in all would be in {repo_id}; nothing was sent")
+        click.echo(f"{repo_id} would have {size}; nothing was uploaded")
         return
-    click.echo(f"{repo_id} at {done.revision}: {size}, {len(done.changed)} of the files new or changed")
-    click.echo(f"{manifest}: names this commit")
+    click.echo(f"{repo_id} at {done.revision}: {size}, of which {len(done.changed)} files are new or changed")
+    click.echo(f"{manifest}: commit recorded")

@@ -1,4 +1,4 @@
-"""`cifar-zoo recipes`: how networks are trained."""
+"""`cifar-zoo recipes`: show the training recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
-    """Show the recipes for the network NAME, field by field; without one, what there is for each network."""
+    """Show all fields of the recipes for the network NAME, or list the recipes of all networks."""
     from cifar_zoo.registry import list_models
     from cifar_zoo.training.recipes import recipes_for
 
@@ -34,5 +34,5 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 def _text(value: object) -> str:
-    """A value as `--set` takes it."""
+    """Return a value in the format of `--set`."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower()

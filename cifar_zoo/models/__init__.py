@@ -1,4 +1,4 @@
-"""All networks by name; importing their modules registers them."""
+"""All networks by name. Importing their modules registers them."""
 
 from cifar_zoo.models.airbench import airbench94, airbench96
 from cifar_zoo.models.alexnet import alexnet, original_alexnet, small_alexnet, tanh_alexnet

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012) in the form of two later sources, for 32x32 images."""
+"""AlexNet (Krizhevsky et al. 2012) for 32x32 images, in the variants of two later sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAPER = "Krizhevsky et al. 2012"
 
 
 def small_kernel_trunk(x: Tensor) -> Stages:
-    """Convolutions of 3x3 only, unpadded where batch norm follows."""
+    """3x3 convolutions, without padding if followed by batch norm."""
     stages: Stages = {}
     for number, filters in enumerate((96, 256), start=1):
         name = f"conv{number}"
@@ -37,7 +37,7 @@ def small_kernel_head(x: Tensor, classes: int) -> Tensor:
 def alexnet_trunk(
     widths: tuple[int, ...], activation: str = "relu", kernel_initializer: str = "he_normal"
 ) -> Callable[[Tensor], Stages]:
-    """The paper's kernels: 11x11 at stride 4, 5x5, and three of 3x3; normalization and pooling behind the first two."""
+    """The paper's kernels: 11x11 at stride 4, 5x5 and three of 3x3. Normalization and pooling follow the first two."""
     conv = partial(conv_act, activation=activation, kernel_initializer=kernel_initializer)
 
     def norm_pool(x: Tensor, number: int, stages: Stages) -> Tensor:
@@ -58,20 +58,20 @@ def alexnet_trunk(
 
 @register_model(paper=PAPER, params=9_639_178, trainable=9_638_474, rows=(PublishedRow(CNN_MODELS, "AlexNet", 78.44),))
 def alexnet() -> Architecture:
-    """AlexNet with 3x3 kernels only, batch norm for the local response normalization, and dense layers of 2048.
+    """AlexNet with 3x3 kernels, batch norm instead of local response normalization, and dense layers of 2048 units.
 
-    The table's row mixes two networks: its parameters are those of this one, its accuracy was that of a network with
-    an 11x11 stem and dense layers of 4096.
-    Images are standardized per channel, not divided by 255; batch norm has momentum 0.9, not 0.99.
+    The published row mixes two networks: its number of parameters is that of this network, but its accuracy is that of
+    a network with an 11x11 stem and dense layers of 4096 units.
+    Images are standardized per channel instead of divided by 255, and the momentum of batch norm is 0.9, not 0.99.
     """
     return Architecture(small_kernel_trunk, small_kernel_head)
 
 
 @register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "original-AlexNet"),))
 def original_alexnet() -> Architecture:
-    """AlexNet with the paper's kernels, local response normalization and dense layers of 4096; no third pooling.
+    """AlexNet with the paper's kernels, local response normalization and dense layers of 4096, without a third pooling.
 
-    On a 32x32 image the third pooling would leave one pixel; without it the dense layers see a map of 2x2.
+    On a 32x32 image, a third pooling would leave one pixel. Without it, the input of the dense layers is a 2x2 map.
     """
     head = partial(dense_head, units=(4096, 4096), dropout=0.5)
     return Architecture(alexnet_trunk((100, 100, 384, 384, 256)), head)
@@ -79,7 +79,7 @@ def original_alexnet() -> Architecture:
 
 @register_model(paper=PAPER, params=23_865_646, rows=(PublishedRow(ALEXNET_NOTES, "tanh-AlexNet"),))
 def tanh_alexnet() -> Architecture:
-    """original_alexnet with tanh for ReLU, and kernels initialized after Glorot and Bengio 2010 to go with it."""
+    """original_alexnet with tanh instead of ReLU, and Glorot initialization of the kernels."""
     trunk = alexnet_trunk((100, 100, 384, 384, 256), "tanh", "glorot_uniform")
     head = partial(dense_head, units=(4096, 4096), dropout=0.5, activation="tanh", kernel_initializer="glorot_uniform")
     return Architecture(trunk, head)

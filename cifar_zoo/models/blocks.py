@@ -1,10 +1,10 @@
-"""What several families are made of: convolutions with their normalization and activation, trunks, and heads.
+"""Building blocks that several families share: convolutions with normalization and activation, trunks, and heads.
 
-The arguments of all convolutions have one order: `(x, filters, kernel_size, strides, name)`, and then keywords. `name`
-is a prefix: `conv_bn_act` called "stem" makes the layers "stem_conv", "stem_bn" and "stem_relu". Pooling and `conv_act`
-make one layer of just that name. Weights files refer to these names.
+All convolutions take their arguments in the order `(x, filters, kernel_size, strides, name)`, followed by keyword
+arguments. `name` is a prefix: `conv_bn_act` with the name "stem" creates the layers "stem_conv", "stem_bn" and
+"stem_relu". Pooling and `conv_act` create one layer with exactly this name. Weights files refer to the layer names.
 
-Every layer says that channels are last, whatever `keras.config.image_data_format()` is.
+Every layer is created with the channels-last data format, whatever `keras.config.image_data_format()` is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHANNELS_LAST = "channels_last"
 
 
 def end_stage(x: Tensor, stages: Stages) -> Tensor:
-    """Mark the end of a stage: enter its feature map as "stage1", "stage2", ... in turn into `stages`."""
+    """Mark the end of a stage: add its feature map to `stages` under the next name, "stage1", "stage2", ..."""
     name = f"stage{len(stages) + 1}"
     stages[name] = layers.Identity(name=name)(x)
     return stages[name]
@@ -70,7 +70,7 @@ def conv_act(
     kernel_initializer: Any = "he_normal",
     **options: Any,
 ) -> Tensor:
-    """A convolution and its activation in one layer, whose name is `name`."""
+    """A convolution with its activation in one layer, which is called `name`."""
     return zoo_layers.Conv2D(
         filters,
         kernel_size,
@@ -87,7 +87,7 @@ def conv_act(
 def grouped_conv(
     x: Tensor, filters: int, kernel_size: Size, strides: int, name: str, *, groups: int = 32, **options: Any
 ) -> Tensor:
-    """A convolution in groups, without an activation."""
+    """A grouped convolution without an activation."""
     layer = zoo_layers.GroupedConv2D(
         filters, kernel_size, strides, groups=groups, data_format=CHANNELS_LAST, name=f"{name}_conv", **options
     )
@@ -95,7 +95,7 @@ def grouped_conv(
 
 
 def depthwise_conv(x: Tensor, kernel_size: Size, strides: int, name: str, *, initializer: Any = None) -> Tensor:
-    """A convolution of each channel by itself, without bias; `initializer` is `per_channel_he()` by default."""
+    """A depthwise convolution without bias; `initializer` is `per_channel_he()` by default."""
     return layers.DepthwiseConv2D(
         kernel_size,
         strides,
@@ -108,7 +108,7 @@ def depthwise_conv(x: Tensor, kernel_size: Size, strides: int, name: str, *, ini
 
 
 def per_channel_he() -> keras.initializers.Initializer:
-    """The initialization of He et al. 2015 for filters that read one channel: Keras calls what they read fan-out."""
+    """He initialization for depthwise kernels, for which the fan-out that Keras computes is the actual fan-in."""
     return keras.initializers.VarianceScaling(2.0, "fan_out")
 
 
@@ -176,7 +176,7 @@ def pooled_head(x: Tensor, classes: int, *, dropout: float = 0.0, kernel_initial
 
 
 def flatten(x: Tensor) -> Tensor:
-    """The feature map as a vector, in the order height, width, channels."""
+    """The feature map flattened to a vector, in the order height, width, channels."""
     return layers.Flatten(data_format=CHANNELS_LAST, name="flatten")(x)
 
 
@@ -190,7 +190,7 @@ def dense_head(
     kernel_initializer: str = "he_normal",
     name: str = "dense",
 ) -> Tensor:
-    """Hidden dense layers "<name>1", "<name>2", ... of these units, each followed by dropout, and a dense layer."""
+    """Hidden dense layers "<name>1", "<name>2", ... with dropout after each, and the classifier."""
     x = flatten(x)
     for number, width in enumerate(units, start=1):
         x = layers.Dense(width, activation=activation, kernel_initializer=kernel_initializer, name=f"{name}{number}")(x)
@@ -200,14 +200,14 @@ def dense_head(
 
 
 def conv_classifier(x: Tensor, classes: int) -> Tensor:
-    """A 1x1 convolution to the classes, which computes in float32."""
+    """A 1x1 convolution with one filter per class, which computes in float32."""
     return layers.Conv2D(
         classes, 1, data_format=CHANNELS_LAST, kernel_initializer="he_normal", dtype="float32", name="classifier"
     )(x)
 
 
 def conv_head(x: Tensor, classes: int, *, dropout: float = 0.0) -> Tensor:
-    """Dropout unless it is 0, a 1x1 convolution to the classes, and global average pooling."""
+    """Dropout unless it is 0, a 1x1 convolution with one filter per class, and global average pooling."""
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
     return pool_scores(conv_classifier(x, classes))
@@ -235,13 +235,13 @@ def preact_trunk(
 
     Args:
         branch: Residual function of a unit, `branch(x, filters, strides, name)`.
-        units: Number of units in each stage.
-        widths: Filters of each stage.
-        stem: Filters of the first convolution.
-        stem_bias: Whether the first convolution has a bias.
-        activation: Activation behind the stem and the last unit.
-        gate: Function that is applied to the result of each branch, `gate(x, index, name)`, with the index of the
-            unit from 0.
+        units: Tuple of integers. Number of units in each stage.
+        widths: Tuple of integers. Number of filters in each stage.
+        stem: Integer. Number of filters of the first convolution.
+        stem_bias: Boolean. Whether the first convolution has a bias.
+        activation: String. Activation after the stem and the last unit.
+        gate: Function that is applied to the output of each branch, `gate(x, index, name)`, or None. `index` counts
+            the units from 0.
 
     Returns: a function from images (batch, height, width, channels) to the stages.
     """
@@ -278,19 +278,19 @@ def squeeze_excite(x: Tensor, index: int, name: str) -> Tensor:
 
 
 def fire(x: Tensor, squeeze: int, expand: int, name: str) -> Tensor:
-    """A fire module: a 1x1 convolution to `squeeze` channels, then 1x1 and 3x3 side by side to `expand` each."""
+    """A fire module: a 1x1 convolution with `squeeze` filters, then parallel 1x1 and 3x3 ones with `expand` filters."""
     x = conv_act(x, squeeze, 1, 1, f"{name}_squeeze")
     ends = [conv_act(x, expand, 1, 1, f"{name}_expand1"), conv_act(x, expand, 3, 1, f"{name}_expand3")]
     return layers.Concatenate(name=f"{name}_concat")(ends)
 
 
-# Inception networks, which are written as tables. A stage is a tuple of blocks, a block is a tuple of branches side by
-# side, and a branch is a tuple of steps one after the other. A step is one of
+# Inception networks are defined by tables. A stage is a tuple of blocks, a block is a tuple of parallel branches, and a
+# branch is a tuple of successive steps. A step is one of
 #
 #     (3, 64)                         a 3x3 convolution to 64 channels, with batch norm and ReLU
 #     ((1, 7), 64)                    the same with a kernel of height 1 and width 7
 #     (3, 64, 2)                      the same at stride 2
-#     [((1, 3), 64), ((3, 1), 64)]    two convolutions side by side, concatenated
+#     [((1, 3), 64), ((3, 1), 64)]    two parallel convolutions, concatenated
 #     "avg", "max", "max/2"           3x3 pooling at stride 1 or 2
 
 
@@ -342,5 +342,5 @@ def inception_step(x: Tensor, step: tuple | list | str, name: str, padding: str)
 
 
 def inception_v2_block(a: int, b: int, d: int, e: int, f: int, g: int, pool: str = "avg") -> tuple:
-    """The block of Inception-v1 with two 3x3 convolutions in place of the 5x5."""
+    """The block of Inception-v1 with two 3x3 convolutions instead of a 5x5 one."""
     return ((1, a),), ((1, b), (3, d)), ((1, e), (3, f), (3, f)), (pool, (1, g))

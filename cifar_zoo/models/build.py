@@ -1,4 +1,4 @@
-"""What all networks share: input, preprocessing, classifier, pooling and features."""
+"""The parts that all networks share: input, preprocessing, classifier, pooling and features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cifar_zoo.models.blocks import CHANNELS_LAST, Stages, pooled_head
 def normalize(x: Tensor) -> Tensor:
     """Standardize each channel by the mean and standard deviation of CIFAR-10's training images.
 
-    Images of another number of channels than three are standardized by the means of these over the channels.
+    For images that do not have three channels, the averages of these over the channels are used.
     """
     import numpy as np
 
@@ -27,7 +27,7 @@ def normalize(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The architecture of a network: what a function registered by `cifar_zoo.register_model` returns.
+    """The architecture of a network, as returned by the functions registered with `cifar_zoo.register_model`.
 
     Attributes:
         trunk: Function from the preprocessed images (batch, height, width, channels) to the feature map at the end of
@@ -81,7 +81,9 @@ class Architecture:
             x = _last_map(registered, stages)
             if include_top:
                 x = self.head(x, classes)
-        except ValueError as error:  # from Keras: a size that comes to nothing, or a dense layer on an unknown size
+        except (
+            ValueError
+        ) as error:  # raised by Keras if a feature map becomes empty, or a dense layer has an input of unknown size
             raise CifarZooError(f"{registered} cannot be built for input_shape={input_shape}: {error}") from error
         outputs: Tensor | Stages = x
         if features:
@@ -102,7 +104,7 @@ def _last_map(registered: str, stages: Stages) -> Tensor:
 
 
 def _positive_integer(value: Any) -> int | None:
-    """A positive integer of any type, such as NumPy's, as one of Python; None for everything else."""
+    """Return a positive integer of any type, such as NumPy's, as an int, and None for anything else."""
     if isinstance(value, bool):
         return None
     try:

@@ -1,4 +1,4 @@
-"""DenseNet-BC (Huang et al. 2017): every layer reads all maps before it and adds a few of its own."""
+"""DenseNet-BC (Huang et al. 2017): each layer appends its feature maps to those of all previous layers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PAPER = "arXiv:1608.06993"
 
 
 def dense_layer(x: Tensor, growth: int, name: str) -> Tensor:
-    """A bottleneck of 4 x growth channels and a 3x3 convolution, whose maps are appended to the input."""
+    """A bottleneck of 4 x growth channels and a 3x3 convolution, whose output is concatenated to the input."""
     y = conv(bn_act(x, f"{name}_1"), 4 * growth, 1, 1, f"{name}_1")
     y = conv(bn_act(y, f"{name}_2"), growth, 3, 1, f"{name}_2")
     return layers.Concatenate(name=f"{name}_concat")([x, y])
 
 
 def transition(x: Tensor, filters: int, name: str) -> Tensor:
-    """A 1x1 convolution to fewer channels, then average pooling to half the size."""
+    """A 1x1 convolution that reduces the channels, then 2x2 average pooling."""
     x = conv(bn_act(x, name), filters, 1, 1, name)
     return average_pool(x, 2, 2, f"{name}_pool")
 
@@ -28,12 +28,12 @@ def transition(x: Tensor, filters: int, name: str) -> Tensor:
 def densenet_trunk(units: tuple[int, ...], growth: int) -> Callable[[Tensor], Stages]:
     """Dense blocks with transitions between them.
 
-    The paper's transitions halve the channels. Those of the networks reproduced here halve `grown`, the number of
-    channels that there would be without earlier transitions, and so keep more than half from the second one on.
+    The paper's transitions halve the number of channels. Those of the networks reproduced here halve `grown`, the
+    number of channels without earlier transitions. From the second transition on, they therefore keep more than half.
 
     Args:
-        units: Number of layers in each dense block.
-        growth: Number of channels that a layer adds.
+        units: Tuple of integers. Number of layers in each dense block.
+        growth: Integer. Number of channels that each layer adds.
     """
 
     def trunk(x: Tensor) -> Stages:

@@ -1,4 +1,4 @@
-"""Residual blocks of dilated convolutions (the hybrid dilated convolution of Wang et al. 2017) at full size."""
+"""Residual blocks of dilated convolutions at full resolution (hybrid dilated convolution, Wang et al. 2017)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 
 def block(x: Tensor, filters: int, name: str) -> Tensor:
-    """3x3 convolutions of dilation 1, 2 and 3, which together leave no gaps, beside a 1x1 shortcut."""
+    """3x3 convolutions of dilation 1, 2 and 3, which together have no gaps, and a 1x1 shortcut."""
     shortcut = conv(x, filters, 1, 1, f"{name}_shortcut")
     x = conv_bn_act(x, filters, 3, 1, f"{name}_1")
     x = conv_bn_act(x, filters, 3, 1, f"{name}_2", dilation_rate=2)
@@ -19,7 +19,7 @@ def block(x: Tensor, filters: int, name: str) -> Tensor:
 
 
 def trunk(x: Tensor) -> Stages:
-    """Five blocks in one stage, as the size never changes."""
+    """Five blocks in one stage, as the size of the feature maps does not change."""
     stages: Stages = {}
     for unit, filters in enumerate((16, 32, 64, 128, 256), start=1):
         x = block(x, filters, f"stage1_unit{unit}")
@@ -34,5 +34,5 @@ def trunk(x: Tensor) -> Stages:
     rows=(PublishedRow(CNN_MODELS, "DilatedConv", 93.22),),
 )
 def dilated_conv() -> Architecture:
-    """Five residual blocks of 16 to 256 channels whose dilated convolutions widen the view, and no down-sampling."""
+    """Five residual blocks of dilated convolutions with 16 to 256 channels, without downsampling."""
     return Architecture(trunk)

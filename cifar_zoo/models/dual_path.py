@@ -22,12 +22,12 @@ PAPER = "arXiv:1707.01629"
 
 
 def fork(x: Tensor, width: int, growth: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
-    """A 1x1 convolution for each path; the paper has one convolution and splits its result."""
+    """A 1x1 convolution for each path. The paper has one convolution and splits its output."""
     return conv(x, width, 1, strides, f"{name}_residual"), conv(x, growth, 1, strides, f"{name}_dense")
 
 
 def branch(x: Tensor, width: int, growth: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
-    """A bottleneck with a 3x3 convolution in 32 groups, which reads both paths: what each of them gains."""
+    """A bottleneck with a 3x3 convolution in 32 groups, whose input is both paths and which has an output for each."""
     middle = 3 * width // 8
     x = conv(bn_act(x, f"{name}_1"), middle, 1, 1, f"{name}_1", use_bias=False)
     x = grouped_conv(bn_act(x, f"{name}_2"), middle, 3, strides, f"{name}_2", use_bias=False)
@@ -38,8 +38,8 @@ def dual_path_trunk(units: tuple[int, ...], growths: tuple[int, ...]) -> Callabl
     """Stages of dual path blocks.
 
     Args:
-        units: Number of blocks in each stage.
-        growths: Number of channels that a block appends to the dense path, in each stage.
+        units: Tuple of integers. Number of blocks in each stage.
+        growths: Tuple of integers. Number of channels that a block of each stage appends to the dense path.
     """
 
     def trunk(x: Tensor) -> Stages:

@@ -44,7 +44,7 @@ def conv_bn_swish(x: Tensor, filters: int, kernel_size: Size, name: str) -> Tens
 def mbconv(
     x: Tensor, width: int, kernel_size: Size, expansion: int, strides: int, keep_probability: float, name: str
 ) -> Tensor:
-    """Expand, filter each channel, excite, and project without an activation."""
+    """1x1 expansion, depthwise convolution, squeeze-and-excitation, and a 1x1 projection without an activation."""
     channels = x.shape[-1]
     y = x
     if expansion > 1:
@@ -60,7 +60,7 @@ def mbconv(
 
 
 def trunk(x: Tensor) -> Stages:
-    """The blocks, with a stage before each block of stride 2."""
+    """The blocks. A stage ends before each block of stride 2."""
     stages: Stages = {}
     x = conv_bn_swish(x, 32, 3, "stem")
     block = 0
@@ -84,10 +84,12 @@ def trunk(x: Tensor) -> Stages:
 def efficientnet_b0() -> Architecture:
     """EfficientNet-B0 with the blocks of the paper and strides for 32x32.
 
-    The published claim of 3.45 M parameters fits no sensible reading: this network has 4.06 M, 18 % more. The original
-    program expanded from the width that a block gives, not from the one that it reads, which makes 9,680,954.
-    Stem and stages have strides 1 and (1, 1, 2, 2, 1, 2, 1): the maps are 32, 16, 8 and 4 wide. With the paper's
-    strides the last would be 2x2 behind a stem of stride 1; the original program used no strides at all.
+    The published 3.45 M parameters match no plausible network. This one has 4.06 M, 18 % more. The original program
+    multiplied the number of output channels of a block by the expansion factor, instead of the number of input
+    channels, which makes 9,680,954.
+    The stem has stride 1 and the stages have strides (1, 1, 2, 2, 1, 2, 1), so the feature maps are 32, 16, 8 and 4
+    pixels wide. With the paper's strides and a stem of stride 1, the last maps would be 2x2. The original program used
+    no strides at all.
     Blocks with a shortcut drop their branch with probability 0.2 i / 16, i = 0..15, scaled at inference.
     """
     return Architecture(trunk, partial(pooled_head, dropout=0.2))

@@ -1,4 +1,4 @@
-"""FractalNet (Larsson et al. 2017): columns of different depth that meet in means, without shortcuts."""
+"""FractalNet (Larsson et al. 2017): columns of different depths, joined by their mean, without shortcuts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 def join(paths: list[Tensor], column: Tensor, name: str) -> Tensor:
-    """The mean of the paths, the deepest column first; in training, of those that drop-path leaves."""
+    """The mean of the paths, in training of those that drop-path keeps. The deepest column comes first."""
     return zoo_layers.FractalJoin(0.15, name=name)(paths, column=column)
 
 
 def block(x: Tensor, filters: int, column: Tensor, name: str) -> Tensor:
-    """Three columns of four, two and one units, of which the first two also meet halfway."""
+    """Three columns of four, two and one units. The first two are also joined halfway."""
 
     def unit(x: Tensor, number: int) -> Tensor:
         return conv_bn_act(x, filters, 3, 1, f"{name}_unit{number}")
@@ -29,7 +29,9 @@ def block(x: Tensor, filters: int, column: Tensor, name: str) -> Tensor:
 def trunk(x: Tensor) -> Stages:
     """Five blocks with max-pooling between them."""
     stages: Stages = {}
-    column = zoo_layers.DrawColumn(3, name="draw_column")(x)  # one draw for all blocks, or no column is left whole
+    column = zoo_layers.DrawColumn(3, name="draw_column")(
+        x
+    )  # one random draw for all blocks, so that a single column is kept throughout
     for number, filters in enumerate(WIDTHS, start=1):
         if number > 1:
             x = max_pool(x, 2, 2, f"stage{number}_pool")
@@ -38,7 +40,7 @@ def trunk(x: Tensor) -> Stages:
 
 
 def head(x: Tensor, classes: int) -> Tensor:
-    """The last pooling, and a dense layer that reads the whole map."""
+    """The last pooling and a dense layer on the flattened feature map."""
     return classifier(flatten(max_pool(x, 2, 2, "head_pool")), classes)
 
 
@@ -51,8 +53,9 @@ def head(x: Tensor, classes: int) -> Tensor:
 def fractalnet() -> Architecture:
     """FractalNet of five blocks and three columns, 64 to 512 channels, with drop-path.
 
-    As in the paper, a join is the mean of all paths that meet there, and drop-path leaves half of the images a single
-    column. The original program joined three paths two by two, so that the shallow one counted twice, had no drop-path,
-    and did not flatten the last map. The paper's dropout between the blocks is left out here, too.
+    As in the paper, a join is the mean of all its paths, and drop-path keeps a single column for half of the images.
+    The original program joined three paths pairwise, so that the shallow one counted twice. It had no drop-path, and
+    did not flatten the last feature map. Like the original program, this network omits the paper's dropout between the
+    blocks.
     """
     return Architecture(trunk, head)

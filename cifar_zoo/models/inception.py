@@ -1,7 +1,8 @@
 """Inception-v1 (Szegedy et al. 2014) and Inception-v2 (Ioffe and Szegedy 2015), narrowed for 32x32 images.
 
-The networks are tables, as `cifar_zoo.models.blocks` explains. The biases of the classifier start at 0 in all Inception
-networks. The 0.1 of the original programs of v2 to v4 raises all class scores alike, which does not change the softmax.
+The networks are defined by tables, as described in `cifar_zoo.models.blocks`. The biases of the classifier are
+initialized to 0 in all Inception networks. The original programs of v2 to v4 use 0.1, which raises all class scores
+equally and does not change the softmax.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 
 def v1_block(a: int, b: int, d: int, e: int, f: int, g: int) -> tuple:
-    """1x1, 3x3, 5x5 and pooling side by side; 1x1 convolutions keep the costly branches narrow."""
+    """Parallel 1x1, 3x3, 5x5 and pooling branches. 1x1 convolutions reduce the channels of the expensive ones."""
     return ((1, a),), ((1, b), (3, d)), ((1, e), (5, f)), ("max", (1, g))
 
 
 def v2_reduction(b: int, d: int, e: int, f: int) -> tuple:
-    """To half of the side; the pooled input passes as it is."""
+    """A block at stride 2, with max-pooling of the input as one of the branches."""
     return ((1, b), (3, d, 2)), ((1, e), (3, f), (3, f, 2)), ("max/2",)
 
 
@@ -68,7 +69,8 @@ V2 = (
 def inception_v1() -> Architecture:
     """Inception-v1 (GoogLeNet) of about a quarter of the paper's width, nine blocks in three stages.
 
-    Unlike the paper's: a 3x3 stem at full size, batch norm behind every convolution, no auxiliary classifiers.
+    Unlike in the paper, the stem is a 3x3 convolution at full resolution, batch norm follows every convolution, and
+    there are no auxiliary classifiers.
     """
     return Architecture(inception_trunk(V1, padding="same"), partial(pooled_head, dropout=0.4))
 
@@ -79,6 +81,6 @@ def inception_v1() -> Architecture:
 def inception_v2() -> Architecture:
     """Inception-v2 (Inception with batch norm) of about a quarter of the paper's width, ten blocks in three stages.
 
-    Unlike the paper's: a 3x3 stem at full size, and dropout before the classifier.
+    Unlike in the paper, the stem is a 3x3 convolution at full resolution, and there is dropout before the classifier.
     """
     return Architecture(inception_trunk(V2, padding="same"), partial(pooled_head, dropout=0.4))

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 images."""
+"""Inception-ResNet-v2 (Szegedy et al. 2016) of a quarter of the paper's width, with a stem for 32x32 images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ C = (
 
 
 def residual(x: Tensor, block: tuple, name: str) -> Tensor:
-    """Add a block, projected by a 1x1 convolution to the channels of its input, to that input; batch norm and ReLU."""
+    """A residual block: its branches, projected by a 1x1 convolution, are added to the input; batch norm and ReLU."""
     y = conv(inception_block(x, block, name), x.shape[-1], 1, 1, f"{name}_project", padding="valid")
     return bn_act(layers.Add(name=f"{name}_add")([x, y]), name)
 
@@ -62,8 +62,8 @@ def trunk(x: Tensor) -> Stages:
     rows=(PublishedRow(CNN_MODELS, "Inception-ResNet-V2", 93.97),),
 )
 def inception_resnet_v2() -> Architecture:
-    """Inception-ResNet-v2 of a quarter of the paper's width: 5 blocks A, 10 B and 5 C, behind a 3x3 stem at full size.
+    """Inception-ResNet-v2 of a quarter of the paper's width: 5 blocks A, 10 B, 5 C after a 3x3 stem at full resolution.
 
-    Unlike the paper's: batch norm behind every addition, and no constant that scales the branches down.
+    Unlike in the paper, batch norm follows every addition, and the branches are not scaled down by a constant.
     """
     return Architecture(trunk, partial(pooled_head, dropout=0.2))

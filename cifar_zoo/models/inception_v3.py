@@ -12,7 +12,7 @@ ROW, COLUMN = (1, 3), (3, 1)
 
 
 def factorized(width: int) -> tuple:
-    """1x3 and 3x1 convolutions in turn; `width` is that of the steps before the last of a branch."""
+    """Alternating 1x3 and 3x1 convolutions. `width` is the number of filters of all but the last step of a branch."""
     short = (1, width), (ROW, width), (COLUMN, 48)
     long = (1, width), (ROW, width), (COLUMN, width), (ROW, width), (COLUMN, 48)
     return ((1, 48),), short, long, ("avg", (1, 48))
@@ -54,6 +54,7 @@ STAGES = (
 def inception_v3() -> Architecture:
     """Inception-v3 of a quarter of the paper's width, eleven blocks in three stages.
 
-    Unlike the paper's: a 3x3 stem at full size, factors of 3 where it has 7, no auxiliary classifier.
+    Unlike in the paper, the stem is a 3x3 convolution at full resolution, the factorized kernels have size 3 instead of
+    7, and there is no auxiliary classifier.
     """
     return Architecture(inception_trunk(STAGES), partial(pooled_head, dropout=0.4))

@@ -1,4 +1,4 @@
-"""Inception-v4 (Szegedy et al. 2016) of a quarter of the width, with a stem for 32x32 images."""
+"""Inception-v4 (Szegedy et al. 2016) of a quarter of the paper's width, with a stem for 32x32 images."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ STAGES = ((A,) * 4, (REDUCTION_A, *(B,) * 7), (REDUCTION_B, *(C,) * 3))
     rows=(PublishedRow(CNN_MODELS, "InceptionV4", 94.55),),
 )
 def inception_v4() -> Architecture:
-    """Inception-v4 of a quarter of the paper's width: 4 blocks A, 7 B and 3 C, behind a 3x3 stem at full size."""
+    """Inception-v4 of a quarter of the paper's width: 4 blocks A, 7 B, 3 C after a 3x3 stem at full resolution."""
     return Architecture(inception_trunk(STAGES), partial(pooled_head, dropout=0.2))

@@ -1,4 +1,4 @@
-"""The layers of the zoo, which load Keras, imported at their first use."""
+"""Lazy import of `cifar_zoo.layers`, which imports Keras."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""MobileNetV3 (Howard et al. 2019), cut for 32x32 images."""
+"""MobileNetV3 (Howard et al. 2019), shortened for 32x32 images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BLOCKS = (  # kernel, expansion, width, squeeze-and-excitation, activation, stri
 def bottleneck(
     x: Tensor, kernel_size: Size, expand: int, width: int, excite: bool, activation: str, strides: int, name: str
 ) -> Tensor:
-    """Expand, filter each channel, excite, and project without an activation."""
+    """1x1 expansion, depthwise convolution, squeeze-and-excitation, and a 1x1 projection without an activation."""
     y = conv_bn_act(x, expand, 1, 1, f"{name}_expand", activation, use_bias=False)
     y = bn_act(depthwise_conv(y, kernel_size, strides, f"{name}_depthwise"), f"{name}_depthwise", activation)
     if excite:
@@ -52,7 +52,7 @@ def bottleneck(
 
 
 def trunk(x: Tensor) -> Stages:
-    """The blocks, with a stage before each block of stride 2."""
+    """The blocks. A stage ends before each block of stride 2."""
     stages: Stages = {}
     x = conv_bn_act(x, 40, 3, 1, "stem", "relu6", use_bias=False)
     for index, (kernel_size, expand, width, excite, activation, strides) in enumerate(BLOCKS, start=1):
@@ -79,8 +79,8 @@ def head(x: Tensor, classes: int) -> Tensor:
 def mobilenet_v3() -> Architecture:
     """MobileNetV3-Large without its stages of 16 and 24 channels, for 32x32.
 
-    As in the paper, a block's activations are behind the expansion and the depthwise convolution, and the projection is
-    linear. The original program had them behind the expansion and the projection.
-    The stem's activation is ReLU6, the paper's a hard swish.
+    As in the paper, the activations of a block follow the expansion and the depthwise convolution, and the projection
+    is linear. In the original program, they follow the expansion and the projection.
+    The activation of the stem is ReLU6. In the paper, it is hard swish.
     """
     return Architecture(trunk, head)

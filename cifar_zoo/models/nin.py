@@ -30,7 +30,7 @@ def trunk(x: Tensor) -> Stages:
 
 
 def head(x: Tensor, classes: int) -> Tensor:
-    """A 1x1 convolution to the classes, batch norm and global average pooling."""
+    """A 1x1 convolution with one filter per class, batch norm and global average pooling."""
     return pool_scores(batch_norm(conv_classifier(x, classes), "classifier", dtype="float32"))
 
 
@@ -40,6 +40,6 @@ def head(x: Tensor, classes: int) -> Tensor:
 def nin() -> Architecture:
     """Network in network: three stages of one wide and two 1x1 convolutions with batch norm, dropout between.
 
-    Unlike the original program's, the class scores pass no ReLU; their batch norm stays.
+    Unlike in the original program, there is no ReLU on the class scores. Their batch norm is kept.
     """
     return Architecture(trunk, head)

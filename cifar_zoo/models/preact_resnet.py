@@ -1,4 +1,4 @@
-"""Residual networks with pre-activation (He et al. 2016), widths of the ImageNet nets, stem for 32x32."""
+"""Residual networks with pre-activation (He et al. 2016), with the widths for ImageNet and a stem for 32x32 images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def basic(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
 
 
 def bottleneck(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    """A branch of 1x1, 3x3 and 1x1 convolutions, the stride on the first, four times as wide at the end."""
+    """A branch of 1x1, 3x3 and 1x1 convolutions. The first has the stride, the last has four times the filters."""
     x = conv(bn_act(x, f"{name}_1"), filters, 1, strides, f"{name}_1")
     x = conv(bn_act(x, f"{name}_2"), filters, 3, 1, f"{name}_2")
     return conv(bn_act(x, f"{name}_3"), 4 * filters, 1, 1, f"{name}_3")
@@ -31,7 +31,7 @@ def cbam(x: Tensor, index: int, name: str) -> Tensor:
 
 
 def drop_branch(x: Tensor, index: int, name: str) -> Tensor:
-    """Leave the branch out of some images: never in the first unit, of nearly half of them in the last."""
+    """Drop the branch for some images: for none in the first unit, and for nearly half of them in the last."""
     keep_probability = zoo_layers.linear_decay(index, sum(RESNET50))
     return zoo_layers.StochasticDepth(keep_probability, name=f"{name}_drop")(x)
 
@@ -61,8 +61,8 @@ def resnet50() -> Architecture:
 def stochastic_depth() -> Architecture:
     """resnet50 with stochastic depth: unit i of 0..15 keeps its branch with probability 1 - i/32.
 
-    Each image has its own draw at every step. The paper draws once a batch; the original program drew once when the
-    network was traced.
+    Each image has an independent random draw in every step. The paper draws once per batch, and the original program
+    drew only once, when the network was traced.
     """
     return Architecture(preact_trunk(bottleneck, RESNET50, gate=drop_branch))
 

@@ -1,4 +1,4 @@
-"""Pyramidal residual networks (Han et al. 2017): a little wider with every unit, plain and with ShakeDrop."""
+"""Pyramidal residual networks (Han et al. 2017), whose width grows with every unit, without and with ShakeDrop."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cifar_zoo.registry import CNN_MODELS, FLAX, PublishedRow, register_model
 
 
 def widths110() -> list[int]:
-    """The widths of 36 units: from 16, by 200/36 a unit, rounded down."""
+    """Return the widths of 36 units, which grow from 16 by 200/36 per unit, rounded down."""
     return [16 + 200 * index // 36 for index in range(36)]
 
 
 def widths272() -> list[int]:
-    """The widths of 90 units: 200/90 more than 16, and so on, rounded down.
+    """Return the widths of 90 units, which start at 16 + 200/90 and grow by 200/90 per unit, rounded down.
 
-    The sum runs in floating point as in the original program, so that units 9 and 18 get 35 and 55, one less than the
-    exact sum.
+    The sum is computed in floating point as in the original program, so units 9 and 18 have the widths 35 and 55, one
+    less than the exact values.
     """
     widths, width = [], 16.0
     for _ in range(90):
@@ -40,15 +40,15 @@ def pyramid_trunk(
     stem_relu: bool = False,
     shake_drop: bool = False,
 ) -> Callable[[Tensor], Stages]:
-    """Three stages of bottleneck units that get wider one by one.
+    """Three stages of bottleneck units, each of which is wider than the one before.
 
     Args:
-        widths: Filters of the units, which make three stages of equally many.
-        use_bias: Whether the convolutions have biases.
-        kernel_initializer: Initializer of the convolutions.
-        epsilon: Epsilon of batch norm.
-        stem_relu: Whether there is a ReLU behind the stem.
-        shake_drop: Whether ShakeDrop acts on the branches, more so the deeper.
+        widths: List of integers. Number of filters of each unit. The stages have the same number of units.
+        use_bias: Boolean. Whether the convolutions have biases.
+        kernel_initializer: String. Initializer of the convolutions.
+        epsilon: Float. Epsilon of batch norm.
+        stem_relu: Boolean. Whether a ReLU follows the stem.
+        shake_drop: Boolean. Whether ShakeDrop is applied to the branches, with a probability that grows with the depth.
     """
     units = len(widths) // 3
     conv = partial(blocks.conv, use_bias=use_bias, kernel_initializer=kernel_initializer)
@@ -74,7 +74,7 @@ def pyramid_trunk(
             if strides > 1:
                 x = average_pool(x, 2, 2, f"{name}_shortcut_pool", padding="same")
             x = zoo_layers.PadChannels(4 * width, name=f"{name}_shortcut_pad")(x)
-            # Keras walks the graph by recursion, first inputs first: down the shortcuts it stays within Python's limit.
+            # Keras traverses the graph recursively. Shortcuts come first to stay within the recursion limit.
             x = layers.Add(name=f"{name}_add")([x, y])
         end_stage(bn_act(x, "final"), stages)
         return stages
@@ -91,8 +91,9 @@ def pyramid_trunk(
 def pyramidnet110() -> Architecture:
     """PyramidNet-110 with bottlenecks, alpha 200: 3 x 12 units, 64 to 840 channels.
 
-    The network that the published count is of: its widths are one step behind the paper's, which go from 21 to 216 in
-    front of the factor of four. The published program has other widths and another count.
+    This is the network of the published number of parameters. Its widths are one step behind those of the paper, which
+    go from 21 to 216 before the factor of four. The published program has other widths and another number of
+    parameters.
     """
     return Architecture(
         pyramid_trunk(widths110(), use_bias=False, kernel_initializer="he_normal", epsilon=1e-3, stem_relu=True)

@@ -17,7 +17,7 @@ conv_bn = partial(blocks.conv_bn, epsilon=1e-5, use_bias=False)
 
 
 def block(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    """Two 3x3 convolutions beside a shortcut: the identity, or a 1x1 projection where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is the identity, or a 1x1 projection if the shape changes."""
     shortcut = conv_bn(x, filters, 1, strides, f"{name}_shortcut") if strides > 1 else x
     x = act(conv_bn(x, filters, 3, strides, f"{name}_1"), f"{name}_1")
     x = conv_bn(x, filters, 3, 1, f"{name}_2")
@@ -41,29 +41,29 @@ def resnet_trunk(depth: int) -> Callable[[Tensor], Stages]:
 
 @register_model(paper=PAPER, params=274_042, trainable=272_474)
 def resnet20() -> Architecture:
-    """ResNet-20: 3 x 3 basic blocks, projection shortcuts where the paper pads with zeros."""
+    """ResNet-20: 3 x 3 basic blocks, with projection shortcuts instead of the paper's zero padding."""
     return Architecture(resnet_trunk(20))
 
 
 @register_model(paper=PAPER, params=469_370, trainable=466_906)
 def resnet32() -> Architecture:
-    """ResNet-32: 3 x 5 basic blocks, projection shortcuts where the paper pads with zeros."""
+    """ResNet-32: 3 x 5 basic blocks, with projection shortcuts instead of the paper's zero padding."""
     return Architecture(resnet_trunk(32))
 
 
 @register_model(paper=PAPER, params=664_698, trainable=661_338)
 def resnet44() -> Architecture:
-    """ResNet-44: 3 x 7 basic blocks, projection shortcuts where the paper pads with zeros."""
+    """ResNet-44: 3 x 7 basic blocks, with projection shortcuts instead of the paper's zero padding."""
     return Architecture(resnet_trunk(44))
 
 
 @register_model(paper=PAPER, params=860_026, trainable=855_770)
 def resnet56() -> Architecture:
-    """ResNet-56: 3 x 9 basic blocks, projection shortcuts where the paper pads with zeros."""
+    """ResNet-56: 3 x 9 basic blocks, with projection shortcuts instead of the paper's zero padding."""
     return Architecture(resnet_trunk(56))
 
 
 @register_model(paper=PAPER, params=1_739_002, trainable=1_730_714)
 def resnet110() -> Architecture:
-    """ResNet-110: 3 x 18 basic blocks, projection shortcuts where the paper pads with zeros."""
+    """ResNet-110: 3 x 18 basic blocks, with projection shortcuts instead of the paper's zero padding."""
     return Architecture(resnet_trunk(110))

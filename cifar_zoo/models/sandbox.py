@@ -1,8 +1,8 @@
 """Small networks for 24x24 images: the CNN of TensorFlow's CIFAR-10 tutorial, its variants, NIN and SqueezeNet.
 
-All convolutions are 3x3 or 5x5 or 1x1 with bias and ReLU at stride 1; max-pooling is 3x3 at stride 2; images are
-standardized one by one. Unlike the originals, the class scores of nin2 and squeeze1 pass no ReLU, and the kernels in
-front of a ReLU are initialized after He et al. 2015.
+All convolutions are 1x1, 3x3 or 5x5 with bias and ReLU at stride 1, and max-pooling is 3x3 at stride 2. Each image is
+standardized separately. Unlike in the originals, there is no ReLU on the class scores of nin2 and squeeze1, and kernels
+before a ReLU have the He initialization.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ SHAPE = (24, 24, 3)
 
 
 def standardize(x: Tensor) -> Tensor:
-    """Bring each image to mean 0 and standard deviation 1."""
+    """Standardize each image to mean 0 and standard deviation 1."""
     return zoo_layers.PerImageStandardization(dtype="float32", name="preprocessing")(x)
 
 
 def chain(*steps: str) -> Callable[[Tensor], Stages]:
-    """A trunk from a list of steps: "c5-64" (a 5x5 convolution to 64 channels), "pool", "norm", "drop"."""
+    """A trunk from a list of steps: "c5-64" (a 5x5 convolution with 64 filters), "pool", "norm" or "drop"."""
 
     def trunk(x: Tensor) -> Stages:
         stages: Stages = {}
@@ -50,7 +50,7 @@ def chain(*steps: str) -> Callable[[Tensor], Stages]:
 
 
 def dense_head(*units: int) -> Callable[[Tensor, int], Tensor]:
-    """A head with hidden dense layers of these units."""
+    """A head with hidden dense layers."""
     return lambda x, classes: blocks.dense_head(x, classes, units=units, name="dense_")
 
 
@@ -87,7 +87,7 @@ def alex0() -> Architecture:
 
 @register_model(paper=ALEXNET, params=322_506, input_shape=SHAPE, rows=(PublishedRow(TENSORSANDBOX, "Alex 1", 85.9),))
 def alex1() -> Architecture:
-    """tuto with a third convolution in place of the first dense layer."""
+    """tuto with a third convolution instead of the first dense layer."""
     trunk = chain("c5-64", "pool", "norm", "c5-64", "norm", "pool", "c5-64", "norm", "pool")
     return Architecture(trunk, dense_head(192), standardize)
 

@@ -1,4 +1,4 @@
-"""Shake-Shake regularization (Gastaldi 2017): two branches side by side, mixed at random."""
+"""Shake-Shake regularization (Gastaldi 2017): two parallel branches with random coefficients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ conv_bn = partial(blocks.conv_bn, epsilon=1e-5, kernel_initializer="lecun_normal
 
 
 def branch(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    """Two 3x3 convolutions, each behind a ReLU and in front of batch norm."""
+    """Two 3x3 convolutions, each between a ReLU and batch norm."""
     x = conv_bn(act(x, f"{name}_1"), filters, 3, strides, f"{name}_1")
     return conv_bn(act(x, f"{name}_2"), filters, 3, 1, f"{name}_2")
 
@@ -25,7 +25,7 @@ def shake_shake_trunk(widths: tuple[int, ...]) -> Callable[[Tensor], Stages]:
     """A 3x3 stem and stages of four units.
 
     Args:
-        widths: Filters of each stage.
+        widths: Tuple of integers. Number of filters in each stage.
     """
 
     def trunk(x: Tensor) -> Stages:
@@ -57,6 +57,6 @@ def shake_shake_trunk(widths: tuple[int, ...]) -> Callable[[Tensor], Stages]:
 def wrn26_6_shake_shake() -> Architecture:
     """Shake-Shake 26 2x96d: three stages of four units with two branches of 96, 192 and 384 channels.
 
-    Where the shape changes the shortcut is a 3x3 convolution; the paper has two shifted paths of 1x1 convolutions.
+    If the shape changes, the shortcut is a 3x3 convolution. The paper has two shifted paths of 1x1 convolutions.
     """
     return Architecture(shake_shake_trunk((96, 192, 384)), partial(pooled_head, kernel_initializer="lecun_normal"))

@@ -1,4 +1,4 @@
-"""ShuffleNet V2 (Ma et al. 2018): half of the channels pass each unit untouched, then all of them are shuffled."""
+"""ShuffleNet V2 (Ma et al. 2018): units that transform half of the channels and then shuffle all of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ conv_bn_act = partial(blocks.conv_bn_act, use_bias=False)
 
 
 def halves(x: Tensor, name: str) -> list[Tensor]:
-    """The first and the second half of the channels."""
+    """Split the channels into two halves."""
     half = x.shape[-1] // 2
-    # No layer of Keras slices channels; but cropping takes the last axis for the width when told "channels_first".
+    # Keras has no layer that slices channels, but with "channels_first", cropping treats the last axis as the width.
     return [
         layers.Cropping2D(((0, 0), crop), data_format="channels_first", name=f"{name}_{which}_half")(x)
         for which, crop in (("first", (0, half)), ("second", (half, 0)))
@@ -30,7 +30,7 @@ def depthwise_bn(x: Tensor, strides: int, name: str) -> Tensor:
 
 
 def unit(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    """Two branches of half of the channels each; at stride 2 both read all channels and neither is the identity."""
+    """Two branches of half of the channels, one of them the identity; at stride 2, both transform all channels."""
     half = filters // 2
     if strides == 1:
         x, other = halves(x, name)
@@ -65,9 +65,10 @@ def trunk(x: Tensor) -> Stages:
 def shufflenet_v2() -> Architecture:
     """ShuffleNet V2 1x, stem for 32x32.
 
-    The original program shuffled channels across images in its units of stride 2; here an image keeps to itself.
-    As in the paper, no ReLU follows a depthwise convolution; the original program had one in its units of stride 2.
-    The last 1x1 convolution has a ReLU as in the paper, without which it and the classifier would be one linear map;
-    the paper's batch norm between the two would be 4,096 more parameters.
+    The original program shuffled channels across the images of a batch in its units of stride 2. Here they are shuffled
+    within each image.
+    As in the paper, no ReLU follows a depthwise convolution. The original program had one in its units of stride 2.
+    As in the paper, the last 1x1 convolution has a ReLU, without which it and the classifier would be a single linear
+    map. Unlike in the paper, it has no batch norm, which would add 4,096 parameters.
     """
     return Architecture(trunk)

@@ -10,15 +10,15 @@ from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 
 def grouped_conv_bn_act(x: Tensor, filters: int, kernel_size: int, strides: int, name: str, dilation: int) -> Tensor:
-    """A convolution of 32 groups without bias, batch norm and ReLU."""
+    """A convolution in 32 groups without bias, batch norm and ReLU."""
     x = grouped_conv(x, filters, kernel_size, strides, name, dilation_rate=dilation, use_bias=False)
     return bn_act(x, name)
 
 
 def selective_branch(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    """A branch of a 1x1 convolution, a choice between a 3x3 and a 5x5, and a 1x1, twice as wide at the end.
+    """A branch of a 1x1 convolution, a selection between a 3x3 and a 5x5 one, and a 1x1 one with twice the filters.
 
-    The 5x5 is a 3x3 with dilation, except at stride 2, where Keras has no dilation.
+    The 5x5 kernel is a dilated 3x3 kernel, except at stride 2, for which Keras does not support dilation.
     """
     x = bn_act(conv(bn_act(x, f"{name}_1"), filters, 1, 1, f"{name}_1", use_bias=False), f"{name}_2")
     size, dilation = (5, 1) if strides > 1 else (3, 2)
@@ -34,7 +34,7 @@ def selective_branch(x: Tensor, filters: int, strides: int, name: str) -> Tensor
 def sknet50() -> Architecture:
     """SKNet-50 with pre-activation, at half the paper's width: 3-4-6-3 units of 32 groups, 128 to 1024 channels.
 
-    As in the paper, the softmax is taken across the two kernels for each channel; the original program takes it over
-    the channels of each kernel.
+    As in the paper, the softmax is over the two kernels for each channel. In the original program, it is over the
+    channels for each kernel.
     """
     return Architecture(preact_trunk(selective_branch, (3, 4, 6, 3), stem_bias=False))

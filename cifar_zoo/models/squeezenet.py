@@ -26,5 +26,5 @@ def trunk(x: Tensor) -> Stages:
 
 @register_model(paper="arXiv:1602.07360", params=727_626, rows=(PublishedRow(CNN_MODELS, "SqueezeNet", 88.41),))
 def squeezenet() -> Architecture:
-    """SqueezeNet: eight fire modules, a bypass around every second, no batch norm, no ReLU on the class scores."""
+    """SqueezeNet: eight fire modules with a bypass around every second, no batch norm, no ReLU on the class scores."""
     return Architecture(trunk, partial(conv_head, dropout=0.5))

@@ -35,6 +35,6 @@ def head(x: Tensor, classes: int) -> Tensor:
 def vgg16() -> Architecture:
     """VGG-16: thirteen 3x3 convolutions of 64 to 512 channels in five stages, two dense layers of 4096, batch norm.
 
-    Kernels are initialized after Glorot and Bengio 2010, the default of Keras, as in the original program.
+    As in the original program, kernels have the Glorot initialization, the default of Keras.
     """
     return Architecture(trunk, head)

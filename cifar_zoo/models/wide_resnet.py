@@ -26,16 +26,16 @@ def wide_branch(
 
 
 def swish_excite(x: Tensor, index: int, name: str) -> Tensor:
-    """Squeeze-and-excitation with biases, and swish inside."""
+    """Squeeze-and-excitation with biases and swish."""
     return zoo_layers.SqueezeExcite(16, activation="silu", name=f"{name}_se")(x)
 
 
 def flax_trunk(widths: tuple[int, ...] = WIDTHS, dropout: float = 0.3) -> Callable[[Tensor], Stages]:
-    """The trunk of Flax: no batch norm behind the stem, shortcuts that project by 3x3, LeCun's initialization.
+    """The trunk of the Flax model: no batch norm after the stem, 3x3 projection shortcuts, LeCun initialization.
 
     Args:
-        widths: Filters of each stage.
-        dropout: Fraction of the values that dropout sets to zero between the convolutions of a unit.
+        widths: Tuple of integers. Number of filters in each stage.
+        dropout: Float in [0, 1). Rate of the dropout between the convolutions of a unit.
     """
     conv = partial(blocks.conv, kernel_initializer="lecun_normal")
     bn_act = partial(blocks.bn_act, epsilon=1e-5)
@@ -67,7 +67,7 @@ def flax_trunk(widths: tuple[int, ...] = WIDTHS, dropout: float = 0.3) -> Callab
 def wide_resnet28_10() -> Architecture:
     """Wide ResNet 28-10: 160 to 640 channels, dropout 0.3 between the convolutions of a unit.
 
-    The published accuracy is said to be of a dropout of 0.1; the published program has 0.3, as the paper.
+    The published accuracy is reported for a dropout of 0.1. The published program has 0.3, like the paper.
     """
     return Architecture(preact_trunk(wide_branch, UNITS, WIDTHS, stem=16))
 
@@ -79,9 +79,9 @@ def wide_resnet28_10() -> Architecture:
     rows=(PublishedRow(CNN_MODELS, "SE-WideResNet", 96.6), PublishedRow(CNN_MODELS, "SE-WideResNet_2", 97.05)),
 )
 def se_wide_resnet28_10() -> Architecture:
-    """Wide ResNet 28-10 with squeeze-and-excitation on every branch, swish for ReLU, a stem of 64 and dropout 0.2.
+    """Wide ResNet 28-10 with squeeze-and-excitation on every branch, swish instead of ReLU, a stem of 64, dropout 0.2.
 
-    The second row of the table is the same network after a longer training, with a dropout of 0.1.
+    The second published row is the same network after a longer training with a dropout of 0.1.
     """
     branch = partial(wide_branch, dropout=0.2, activation="silu")
     trunk = preact_trunk(branch, UNITS, WIDTHS, stem=64, stem_bias=False, activation="silu", gate=swish_excite)
@@ -94,6 +94,6 @@ def se_wide_resnet28_10() -> Architecture:
 def wrn26_10() -> Architecture:
     """Wide ResNet 26-10: 160 to 640 channels, 3x3 shortcuts, no batch norm in the stem, dropout 0.3.
 
-    By the paper's count of layers this is a 28-10 whose shortcuts are 3x3 convolutions instead of 1x1.
+    By the layer count of the paper, this is a 28-10 network whose shortcuts are 3x3 convolutions instead of 1x1.
     """
     return Architecture(flax_trunk(), partial(pooled_head, kernel_initializer="lecun_normal"))

@@ -19,7 +19,7 @@ from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 
 
 def separable_conv(x: Tensor, filters: int, name: str) -> Tensor:
-    """A 3x3 convolution of each channel, then a 1x1 convolution with bias."""
+    """A 3x3 depthwise convolution, then a 1x1 convolution with bias."""
     return layers.SeparableConv2D(
         filters,
         3,
@@ -32,7 +32,7 @@ def separable_conv(x: Tensor, filters: int, name: str) -> Tensor:
 
 
 def middle_block(x: Tensor, filters: int, name: str) -> Tensor:
-    """Three separable convolutions beside the identity."""
+    """Three separable convolutions and an identity shortcut."""
     y = x
     for index in (1, 2, 3):
         y = separable_conv(bn_act(y, f"{name}_{index}"), filters, f"{name}_{index}")
@@ -40,7 +40,7 @@ def middle_block(x: Tensor, filters: int, name: str) -> Tensor:
 
 
 def reducing_block(x: Tensor, middle: int, filters: int, name: str) -> Tensor:
-    """Two separable convolutions and max-pooling beside a projection of the raw input, to half the size."""
+    """Two separable convolutions and max-pooling, and a projection of the raw input as the shortcut, at stride 2."""
     y = separable_conv(bn_act(x, f"{name}_1"), middle, f"{name}_1")
     y = separable_conv(bn_act(y, f"{name}_2"), filters, f"{name}_2")
     y = max_pool(batch_norm(y, name), 3, 2, f"{name}_pool", padding="same")

@@ -1,4 +1,4 @@
-"""Model cards, the page of the hub's repository, and evaluation results, all in the hub's formats."""
+"""Model cards, the README of the repository and evaluation results, in the formats of the hub."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ TTA = "accuracy with test-time augmentation"
 
 
 def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -> str:
-    """The model card of one weights file.
+    """Return the model card of a weights file.
 
     Args:
-        name, tag, entry: of the file.
-        tta_accuracy: in 0..1, with test-time augmentation, where it was measured.
+        name: String. Registered name of the network.
+        tag: String. Tag of the weights.
+        entry: `Entry` of the manifest.
+        tta_accuracy: Float in [0, 1]. Test accuracy with test-time augmentation, or None if it was not measured.
     """
     info = model_info(name)
     recipe = "\n".join(f"| {key} | {value} |" for key, value in entry.recipe.items())
@@ -57,7 +59,7 @@ the web of 2008, with the biases of that source; do not use it for decisions abo
 
 
 def _published(row: PublishedRow, accuracy: float) -> str:
-    """The line of a card that compares our accuracy, in percent, with that of a published row; empty without one."""
+    """Return the line that compares an accuracy in percent with that of a published row, or "" if it has none."""
     if row.accuracy is None:
         return ""
     below = f"; this file is {row.accuracy - accuracy:.2f} points below it" if accuracy < row.accuracy else ""
@@ -65,7 +67,7 @@ def _published(row: PublishedRow, accuracy: float) -> str:
 
 
 def front_page(manifest: Manifest, license: str) -> str:
-    """The README.md of the hub's repository, with one table row for each weights file."""
+    """Return the README.md of the repository, with a table of all weights files."""
     entries = [(name, tag, entry) for name, tags in sorted(manifest.items()) for tag, entry in sorted(tags.items())]
     rows = "\n".join(
         f"| [{name}]({name}/{tag}/README.md) | {tag}{' (best)' if entry.best else ''} | {entry.params:,} "
@@ -93,7 +95,7 @@ model = cifar_zoo.create_model("{entries[0][0]}", weights="cifar10")  # the best
 
 
 def evaluation(name: str, tag: str, entry: Entry) -> str:
-    """The content of `.eval_results/<network>.<tag>.yaml`, which leaderboards of the data set read."""
+    """Return the content of `.eval_results/<network>.<tag>.yaml`, which the leaderboards of the hub read."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     from huggingface_hub.utils import yaml_dump
 
@@ -107,12 +109,12 @@ def evaluation(name: str, tag: str, entry: Entry) -> str:
 
 
 def check_card(path: Path, entry: Entry) -> None:
-    """Raise CifarZooError if the front matter of a card does not agree with the manifest."""
+    """Raise CifarZooError if the front matter of a model card does not match the manifest."""
     from huggingface_hub import ModelCard
 
     try:
         data = ModelCard(path.read_text()).data
-    except Exception as error:  # the YAML library's own, which huggingface_hub lets through
+    except Exception as error:  # huggingface_hub does not catch those of the YAML library
         raise CifarZooError(f"{path}: its front matter cannot be read ({error})") from error
     found = [result.metric_value for result in data.get("eval_results", []) if result.metric_name is None]
     if data.get("library_name") != "keras" or found != [entry.test_accuracy]:
@@ -142,7 +144,7 @@ def _results(entry: Entry, tta_accuracy: float | None = None) -> list[EvalResult
 
 
 def _front_matter(results: dict[str, list[EvalResult]], license: str) -> str:
-    """The YAML block at the beginning of a card, which the hub reads: license, data set and measured results."""
+    """Return the YAML block at the beginning of a model card: license, dataset and results, which the hub reads."""
     from huggingface_hub import CardData
     from huggingface_hub.repocard_data import eval_results_to_model_index
 

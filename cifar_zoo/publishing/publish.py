@@ -1,4 +1,4 @@
-"""Publishing: the folder of staged weights goes to a repository of the hub."""
+"""Publishing of the folder of staged weights in a repository of the hub."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Publication:
     """The outcome of `publish`.
 
     Attributes:
-        files: size in bytes of each file, by its path in the repository.
-        revision: the commit that holds the files; None for a dry run.
-        changed: the paths that were sent; the repository had the others already.
+        files: Dict from the path of each file in the repository to its size in bytes.
+        revision: String. Commit that contains the files, or None for a dry run.
+        changed: Tuple of the paths of the files that were uploaded, as they were new or changed.
     """
 
     files: dict[str, int]
@@ -40,22 +40,25 @@ def publish(
     private: bool = False,
     dry_run: bool = False,
 ) -> Publication:
-    """Upload the folder of staged weights to a repository of the hub, and note the commit in the manifest.
+    """Upload the folder of staged weights to a repository of the hub, and record the commit in the manifest.
 
-    One commit holds the six files of every entry, a README.md for the repository and `.eval_results/`. Other files of
-    the repository stay. The manifest is changed only after the hub's commit has been verified, so the same call can be
+    The commit contains the six files of every entry, a README.md for the repository and `.eval_results/`. Other files
+    of the repository are kept. The manifest is changed only after the commit has been verified, so the call can be
     repeated after any interruption.
 
     Args:
-        repo_id: "ORG/NAME"; it is created if it does not exist.
-        weights_dir: the folder of staged weights. Hidden files stay out; any other file that no entry names is refused.
-        manifest_file: its manifest.
-        token: one that may write; default HF_TOKEN, or that of `hf auth login`.
-        private: whether the repository must be private.
-        dry_run: check everything and send nothing.
+        repo_id: String. "ORG/NAME" of the repository, which is created if it does not exist.
+        weights_dir: Path of the folder of staged weights. Hidden files are ignored. Any other file that is not in the
+            manifest is refused.
+        manifest_file: Path of the manifest.
+        token: String. Token with write access. Defaults to HF_TOKEN, or that of `hf auth login`.
+        private: Boolean. Whether the repository must be private.
+        dry_run: Boolean. Whether to check everything without uploading.
+
+    Returns: A `Publication`.
 
     Raises:
-        CifarZooError: if folder and manifest disagree, or the hub cannot be reached or refuses.
+        CifarZooError: If the folder does not match the manifest, or the hub cannot be reached or refuses the request.
     """
     from huggingface_hub.utils import validate_repo_id
 
@@ -87,10 +90,10 @@ def publish(
 
 
 def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
-    """All files of the hub's repository by their paths, checked against the manifest.
+    """Return all files for the repository by path, after checking them against the manifest.
 
     Raises:
-        CifarZooError: if an entry lacks a file, a file belongs to no entry, or a file differs from its entry.
+        CifarZooError: If a file of an entry is missing, belongs to no entry, or differs from its entry.
     """
     if not manifest:
         raise CifarZooError("the manifest is empty; stage a run with `cifar-zoo pack --weights` first")
@@ -102,15 +105,15 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
     }
     found = _visible_files(weights_dir)
     if missing := sorted(expected - found.keys()):
-        raise CifarZooError(f"{weights_dir}: {', '.join(missing)} of the manifest is not there; stage the run again")
+        raise CifarZooError(f"{weights_dir}: {', '.join(missing)} of the manifest is missing; stage the run again")
     if surplus := sorted(found.keys() - expected):
         raise CifarZooError(
             f"{weights_dir}: {', '.join(surplus)} is in no entry of the manifest; stage it with "
-            "`cifar-zoo pack --weights`, or take it away"
+            "`cifar-zoo pack --weights`, or remove it"
         )
     for file in found.values():
         if file.suffix in {".md", ".json", ".csv"} and SECRET.search(file.read_bytes()):
-            raise CifarZooError(f"{file}: holds what looks like a token or a private key; take it out")
+            raise CifarZooError(f"{file}: contains what looks like a token or a private key; remove it")
     made = {"README.md": front_page(manifest, LICENSE)}
     for name, tag, entry in entries:
         _check(weights_dir, name, tag, entry)
@@ -121,7 +124,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
 
 
 def _visible_files(folder: Path) -> dict[str, Path]:
-    """The files below a folder, except hidden ones, by their paths in it. Links are refused: they may lead outside."""
+    """Return the visible files in a folder by relative path. Links are refused, as they may point outside of it."""
     if not folder.is_dir():
         raise CifarZooError(f"there is no folder {str(folder)!r}")
     found = {}
@@ -130,14 +133,14 @@ def _visible_files(folder: Path) -> dict[str, Path]:
         if any(part.startswith(".") for part in inside.parts):
             continue
         if path.is_symlink():
-            raise CifarZooError(f"{path}: is a link; put the file itself there")
+            raise CifarZooError(f"{path}: is a link; replace it by the file itself")
         if not path.is_dir():
             found[inside.as_posix()] = path
     return found
 
 
 def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
-    """Raise CifarZooError if the files of an entry do not agree with it."""
+    """Raise CifarZooError if the files of an entry do not match it."""
     check_recipe(entry.recipe, f"{name}.{tag}")
     file, folder = weights_dir / entry.file, weights_dir / name / tag
     if difference := entry.difference(file):
@@ -145,7 +148,7 @@ def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
     accuracy = read_json(folder / "metrics.json").get("test_accuracy")
     if accuracy != entry.test_accuracy:
         raise CifarZooError(
-            f"{folder / 'metrics.json'}: the accuracy {accuracy} is not {entry.test_accuracy} of the manifest; "
+            f"{folder / 'metrics.json'}: the accuracy {accuracy} is not the {entry.test_accuracy} of the manifest; "
             "stage the run again"
         )
     check_card(folder / "README.md", entry)

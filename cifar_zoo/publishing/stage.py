@@ -1,4 +1,4 @@
-"""Staging: a finished run becomes a weights file with its golden logits, its card and its entry in the manifest."""
+"""Staging of a finished run for publishing: weights file, golden logits, model card and manifest entry."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cifar_zoo.weights.manifest import Entry, parse_entry, parse_manifest, write
 LICENSE = "MIT"
 FROM_CONFIG = ("recipe", "seed", "precision")
 FROM_METRICS = ("params", "epochs", "test_accuracy", "command", "hardware", "versions", "commit")
-RUN_FILES = ("config.json", "history.csv", "metrics.json")  # what is copied from a run beside its weights
+RUN_FILES = ("config.json", "history.csv", "metrics.json")  # copied from a run in addition to its weights
 
 
 def golden_images(height: int, width: int) -> np.ndarray:
-    """Four fixed images (4, height, width, 3), uint8: a gradient, stripes, a disc and noise."""
+    """Return four fixed uint8 images of shape (4, height, width, 3): a gradient, stripes, a disc and noise."""
     row, column = np.mgrid[0:height, 0:width].astype("float64")
     gradient = np.stack([255 * row / (height - 1), 255 * column / (width - 1), 0 * row + 128], axis=-1)
     stripes = np.repeat((255 * ((row + column) % 6 < 3))[..., None], 3, axis=-1) * np.array([1.0, 0.6, 0.2])
@@ -36,7 +36,7 @@ def golden_images(height: int, width: int) -> np.ndarray:
 
 
 def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
-    """The logits of a network for images (n, height, width, channels): float32, (n, classes)."""
+    """Return the float32 logits (n, classes) of a network for images (n, height, width, channels)."""
     model = create_model(registered, weights=weights, classifier_activation=None)
     return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
@@ -44,23 +44,23 @@ def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
 def stage(
     run_dir: str | Path, weights_dir: str | Path, manifest_file: str | Path, tag: str, *, best: bool | None = None
 ) -> Entry:
-    """Copy a finished run into the folder of published weights and enter it into the manifest.
+    """Copy a finished run to the folder of published weights and add it to the manifest.
 
     Writes `<weights_dir>/<network>/<tag>/` with the weights, golden.npz (images and logits), metrics.json,
     config.json, history.csv and README.md.
 
     Args:
-        run_dir: directory of a finished run of a registered network.
-        weights_dir: the folder of published weights.
-        manifest_file: the manifest to change.
-        tag: name of this training: `weights="<tag>"` loads the file.
-        best: whether `weights="cifar10"` means this file; by default, if the network has no other tag.
+        run_dir: Path of the directory of a finished run of a registered network.
+        weights_dir: Path of the folder of published weights.
+        manifest_file: Path of the manifest to change.
+        tag: String. Tag of the weights, which `weights="<tag>"` loads.
+        best: Boolean. Whether `weights="cifar10"` loads this file. None for True if the network has no other tag.
 
-    Returns: the new entry of the manifest.
+    Returns: The new `Entry` of the manifest.
 
     Raises:
-        CifarZooError: if the run is unfinished, was not measured on all 10,000 test images, has a recipe that this
-            version does not know, or is of an unregistered network.
+        CifarZooError: If the run is unfinished, was not evaluated on all 10,000 test images, has a recipe that does not
+            fit this version, or is of an unregistered network.
     """
     from cifar_zoo.weights.files import load_weights  # imports Keras
 
@@ -110,7 +110,7 @@ def stage(
 
 
 def _copy_run(run_dir: Path, weights_file: Path) -> None:
-    """Copy the files of a run, the weights under a name of their own."""
+    """Copy the files of a run, with the weights renamed to the given file."""
     weights_file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_dir / "model.weights.h5", weights_file)
     for name in RUN_FILES:
@@ -118,9 +118,9 @@ def _copy_run(run_dir: Path, weights_file: Path) -> None:
 
 
 def check_recipe(values: dict[str, Any], where: str) -> None:
-    """Raise CifarZooError if the fields of a recipe are not those of this version, or one has a wrong value."""
+    """Raise CifarZooError if a recipe has a field that this version does not know, or an invalid value."""
     try:
         Recipe(**values)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise CifarZooError(f"{where}: recipe is none of this version ({reason})") from error
+        raise CifarZooError(f"{where}: recipe does not fit this version ({reason})") from error

@@ -11,15 +11,18 @@ from cifar_zoo.training.recipe import Recipe
 
 
 def augmentation(recipe: Recipe, height: int, width: int, steps: int, seed: int) -> list[keras.layers.Layer]:
-    """Return the augmentation layers of a recipe, in order.
+    """Return the augmentation layers of a recipe, in the order of their application.
 
-    Outside of training they only crop the center.
+    Outside of training, they only crop the center of the images.
 
     Args:
-        recipe: the recipe.
-        height, width: size of the images that the network takes.
-        steps: number of steps in an epoch.
-        seed: seed of all random draws.
+        recipe: `Recipe`.
+        height: Integer. Height of the network's input.
+        width: Integer. Width of the network's input.
+        steps: Integer. Number of steps in an epoch.
+        seed: Integer. Seed of all random draws.
+
+    Returns: A list of layers.
     """
     flip, alternating = recipe.flip, recipe.alternating_flip
     moved = recipe.rotation or recipe.shift or recipe.shear or recipe.zoom
@@ -46,5 +49,5 @@ def mixing(recipe: Recipe, seed: int) -> keras.layers.Layer | None:
 
 
 def _seeds(seed: int, purpose: int, count: int) -> list[int]:
-    """Independent seeds. Neighboring integers as seeds give overlapping streams on PyTorch."""
+    """Return independent seeds. Consecutive integers would give overlapping random streams on PyTorch."""
     return [int(word) for word in np.random.SeedSequence((seed, purpose)).generate_state(count) >> 1]

@@ -1,4 +1,4 @@
-"""The order in which a training sees its images."""
+"""Shuffled batches of training images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import numpy as np
 
 
 class ShuffledBatches:
-    """The batches of a training, as a function of the step alone: a run that goes on sees what it would have seen.
+    """Batches of images and labels, shuffled anew in every epoch.
+
+    A batch depends only on the seed and the number of the step, so a resumed run sees the same batches as an
+    uninterrupted one.
 
     Args:
-        images, labels: arrays of the same length.
-        batch_size: images a step; what is left over at the end of an epoch is dropped.
-        seed: of the shuffling, another one each epoch.
+        images: Array of shape (examples, height, width, channels).
+        labels: Array of shape (examples,).
+        batch_size: Integer. Number of images in a batch. The last, incomplete batch of an epoch is dropped.
+        seed: Integer. Seed of the shuffling.
+
+    Attributes:
+        steps: Integer. Number of batches in an epoch.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int) -> None:
@@ -21,7 +28,7 @@ class ShuffledBatches:
         self.steps = len(images) // batch_size
 
     def batches(self, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All batches from `step` on, without end."""
+        """Yield the batches from `step` on, forever."""
         epoch, place = divmod(step, self.steps)
         while True:
             order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))

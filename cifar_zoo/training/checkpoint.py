@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest one, and the previous one in case the newest is damaged."""
+"""Reading and writing of checkpoints. The previous one is kept in case the newest is damaged."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _log = logging.getLogger(__name__)
 
 
 class RunState(pydantic.BaseModel):
-    """What a checkpoint holds beside the values of variables.
+    """The contents of a checkpoint besides the values of variables.
 
     Attributes:
-        history: one row an epoch, all with the same columns.
-        seconds: time spent on the run.
-        partial_metrics: values of the metrics' variables within an epoch; None at its end.
-        run: hash of the configuration of the run that the checkpoint is of.
+        history: List of dicts, one per epoch, all with the same keys.
+        seconds: Float. Time spent on the run.
+        partial_metrics: List of the values of the metrics' variables for a checkpoint within an epoch, otherwise None.
+        run: String. Hash of the configuration of the run.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
@@ -37,20 +37,23 @@ class RunState(pydantic.BaseModel):
     run: str = ""
 
     def check(self, run: str, steps: int, step: int, metrics: list[tuple[int, ...]]) -> None:
-        """Raise ValueError where the state does not fit a run.
+        """Check that the state belongs to a run.
 
         Args:
-            run: hash of its configuration.
-            steps: steps an epoch.
-            step: number of steps that have been taken by the checkpoint.
-            metrics: shapes of the metrics' variables.
+            run: String. Hash of the configuration of the run.
+            steps: Integer. Number of steps in an epoch.
+            step: Integer. Number of steps of the run that were completed when the checkpoint was written.
+            metrics: List of the shapes of the metrics' variables.
+
+        Raises:
+            ValueError: If it does not.
         """
         if self.run != run:
-            raise ValueError("it is of another run: another configuration, network or data")
+            raise ValueError("it belongs to another run: another configuration, network or data")
         if len(self.history) != step // steps or any(row.keys() != self.history[0].keys() for row in self.history):
-            raise ValueError(f"its history of {len(self.history)} epochs is not that of {step} steps")
+            raise ValueError(f"its history of {len(self.history)} epochs does not match its {step} steps")
         if (self.partial_metrics is None) != (step % steps == 0):
-            raise ValueError(f"it has {'no ' * (self.partial_metrics is None)}metrics of a part of an epoch")
+            raise ValueError(f"it has {'no ' * (self.partial_metrics is None)}metrics of an unfinished epoch")
         if self.partial_metrics is not None:
             shapes = [np.asarray(value, dtype="float64").shape for value in self.partial_metrics]
             if shapes != metrics:
@@ -58,20 +61,20 @@ class RunState(pydantic.BaseModel):
 
 
 def previous_checkpoint(path: Path) -> Path:
-    """Where the previous checkpoint of the one at `path` is kept."""
+    """Return the path of the previous checkpoint, given the path of the newest."""
     return path.with_stem(f"{path.stem}-previous")
 
 
 def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str, Any]) -> None:
-    """Write the values of Keras variables and a small JSON state to one file, and keep the file that was there.
+    """Write the values of variables and the state of a run to one file, and keep the existing file as the previous one.
 
     Args:
-        path: the file.
-        variables: Keras variables.
-        state: the fields of `RunState`.
+        path: Path of the checkpoint.
+        variables: List of `keras.Variable`.
+        state: Dict with the fields of `RunState`.
 
     Raises:
-        OSError: if the file cannot be written. The earlier ones are then as they were.
+        OSError: If the file cannot be written. The existing checkpoints are then unchanged.
     """
     arrays = {_name(i): ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
@@ -90,18 +93,20 @@ def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str
 def load_checkpoint(
     path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None = None
 ) -> dict[str, Any] | None:
-    """Give Keras variables their values back and return the state; None where there is no checkpoint.
+    """Restore variables from the newest usable checkpoint and return its state.
 
-    Where the newest checkpoint cannot be used, the previous one takes its place, and one line says so.
+    If the newest checkpoint cannot be used, a warning is logged and the previous one is used.
 
     Args:
-        path: the newest checkpoint.
-        variables: Keras variables, as they were saved.
-        check: is called with the state and the values of the variables, and raises ValueError where these do not fit
-            the run.
+        path: Path of the newest checkpoint.
+        variables: List of `keras.Variable`, in the order in which they were saved.
+        check: Function that is called with the state and the values of the variables before they are assigned. It
+            raises ValueError if they do not belong to the run.
+
+    Returns: A dict with the fields of `RunState`, or None if there is no checkpoint.
 
     Raises:
-        CifarZooError: if there are checkpoints and none of them can be used. Nothing is changed then.
+        CifarZooError: If there are checkpoints, but none of them can be used. No variable is changed in this case.
     """
     previous = previous_checkpoint(path)
     reasons = {}
@@ -110,26 +115,26 @@ def load_checkpoint(
             continue
         try:
             values, state = _read(file, variables, check)
-        except Exception as error:  # zipfile, zlib, json, NumPy and the system each have their own
+        except Exception as error:  # zipfile, zlib, json, NumPy and the system raise many types
             reason = " ".join(str(error).split()) or type(error).__name__
             reasons[file] = f"{file} cannot be read as a checkpoint ({reason})"
             continue
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         if path in reasons:
-            _log.warning("%s; the run goes on from %s, the previous one", reasons[path], previous.name)
+            _log.warning("%s; the run resumes from %s, the previous one", reasons[path], previous.name)
         if file is previous:
-            previous.replace(path)  # or the next checkpoint would put the damaged one in this one's place
+            previous.replace(path)  # otherwise the next save would overwrite it with the damaged file
         return state
     if reasons:
-        raise CifarZooError(f"{'; '.join(reasons.values())}; bring back a copy, or choose another run directory")
+        raise CifarZooError(f"{'; '.join(reasons.values())}; restore a copy, or choose another run directory")
     return None
 
 
 def _read(
     path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None
 ) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """The values and the state of a file; its checksums are compared in reading. Raises where it does not fit."""
+    """Read the values and the state of a file, which verifies its checksums. Raises if it does not fit."""
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     if "state" not in arrays:
@@ -137,7 +142,9 @@ def _read(
     state = json.loads(arrays.pop("state").tobytes())
     kinds = {_name(i): (tuple(variable.shape), variable.dtype) for i, variable in enumerate(variables)}
     if {name: (value.shape, value.dtype.name) for name, value in arrays.items()} != kinds:
-        raise ValueError(f"its {len(arrays)} variables are not the {len(kinds)} of this run's network and optimizer")
+        raise ValueError(
+            f"its {len(arrays)} variables do not match the {len(kinds)} of this run's network and optimizer"
+        )
     values = [arrays[name] for name in kinds]
     checked = RunState.model_validate(state)
     if check is not None:

@@ -1,4 +1,4 @@
-"""When a training waits for its device, writes a checkpoint, and stops for time."""
+"""The times at which a training synchronizes with its device, writes a checkpoint and stops."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# With the step that is under way and the writing itself, no more than two minutes of a training can be lost.
+# Together with the current step and the time for writing, at most two minutes of training can be lost.
 CHECKPOINT_SECONDS = 110.0
-# With JAX a sync costs 10 ms where a network and its optimizer have 1200 variables; with the others, much less.
+# On JAX, a sync takes 10 ms for a network and optimizer of 1200 variables; on the other backends, much less.
 SYNC_SECONDS = 2.0
 
 
 class Clock:
-    """Says when the device should be waited for, when a checkpoint is due, and when the time is up.
+    """Decides when to synchronize with the device, when to write a checkpoint and when the time limit is reached.
 
-    The host hands steps to the device and does not wait for them, so its time means something only after a device
-    sync. A sync stalls the device, and so there is one only about every two seconds.
+    Steps run asynchronously, so elapsed time is meaningful only after a device sync. A sync stalls the device and is
+    therefore done only about every two seconds.
 
     Args:
-        deadline: when the time is up, by `time.monotonic()`.
-        started: when the training began, by `time.monotonic()`; None for now.
+        deadline: Float. Time limit, as a value of `time.monotonic()`.
+        started: Float. Start of the training, as a value of `time.monotonic()`, or None for the current time.
+
+    Attributes:
+        checkpoint_took: Float. Seconds that the last checkpoint took to write.
+        spent_on_checkpoints: Float. Seconds that all checkpoints took to write.
     """
 
     def __init__(self, deadline: float = math.inf, started: float | None = None) -> None:
@@ -33,42 +37,47 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the training began."""
+        """Seconds since the start of the training."""
         return time.monotonic() - self._started
 
     def start(self, step: int) -> None:
-        """Begin to count at a step, which the device has done."""
+        """Start counting at a step up to which the device has finished."""
         self._step, self._now = step, time.monotonic()
 
     def sync_is_due(self, step: int) -> bool:
-        """Whether to wait for the device before this step."""
+        """Whether to synchronize with the device before this step."""
         return step - self._step >= self._stride
 
     def request_sync(self) -> None:
-        """Let a sync be due before the next step."""
+        """Request a device sync before the next step."""
         self._stride = 0
 
     def synced(self, step: int) -> None:
-        """Read the time, now that the device has done a step, and plan the next sync by the time of the last steps."""
+        """Record a device sync at a step, and schedule the next one from the duration of the steps since the last."""
         before, self._now = self._now, time.monotonic()
         pace = (self._now - before) / max(step - self._step, 1)
         wait = min(SYNC_SECONDS, self._deadline - self._now)
-        self._stride = max(1, min(2 * self._stride, int(wait / max(pace, 1e-6))))  # a few steps are no good measure
+        self._stride = max(1, min(2 * self._stride, int(wait / max(pace, 1e-6))))  # few steps give a poor estimate
         self._step = step
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the deadline had passed at the last sync."""
+        """Whether the time limit had been reached at the last sync."""
         return self._now > self._deadline
 
     def checkpoint_is_due(self, epoch_ends: bool = False) -> bool:
-        """Whether one was due at the last sync; at the end of an epoch, as soon as it costs two percent at most."""
+        """Whether a checkpoint is due, judged at the last sync.
+
+        Args:
+            epoch_ends: Boolean. Whether an epoch ends here. If so, a checkpoint is also due when writing it takes at
+                most two percent of the time since the last one.
+        """
         patience = min(CHECKPOINT_SECONDS, 50 * self.checkpoint_took) if epoch_ends else CHECKPOINT_SECONDS
         return self._now - self._checkpoint_began > patience
 
     @contextmanager
     def writing_checkpoint(self) -> Iterator[None]:
-        """Measure how long a checkpoint takes."""
+        """Measure the time for writing a checkpoint within this context."""
         self._checkpoint_began = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Training of any network on CIFAR-10 by a recipe."""
+"""Training of a network on CIFAR-10 with a recipe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import BatchStatistics, Trainer
 from cifar_zoo.weights.files import load_weights, round_to_half
 
-STATISTICS_IMAGES = 10_000  # over which the batch-norm statistics of averaged weights are estimated
+STATISTICS_IMAGES = 10_000  # number of images for estimating the batch-norm statistics of averaged weights
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Run:
     """The result of a training.
 
     Attributes:
-        directory: the run directory.
-        model: the trained network, the same object that was given.
-        history: one dict an epoch, as in history.csv.
-        metrics: as in metrics.json; empty while the run is unfinished.
-        finished: False where `max_minutes` ended the run early; the same call goes on with it.
+        directory: Path of the run directory.
+        model: The trained `keras.Model`. If a model was passed to `fit_cifar10`, it is the same object.
+        history: List of dicts, one per epoch, as in history.csv.
+        metrics: Dict as in metrics.json, empty for an unfinished run.
+        finished: Boolean. False if `max_minutes` stopped the run early. The same call then resumes it.
     """
 
     directory: Path
@@ -88,47 +88,54 @@ def fit_cifar10(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
-    """Train a network on CIFAR-10 and measure it once, after the last epoch.
+    """Train a network on CIFAR-10 and evaluate it once, after the last epoch.
 
-    The run directory receives config.json, history.csv, checkpoint.npz (at least every two minutes; the previous one is
-    kept for the case that it is damaged), and at the end model.weights.h5 and metrics.json. Where it holds an
-    unfinished run of the same configuration, that one goes on and ends with the weights it would have had without the
-    break: to the bit, where the backend repeats itself to the bit. While a training uses the directory, another one is
-    refused.
+    The run directory contains config.json, history.csv and checkpoint.npz, and at the end model.weights.h5 and
+    metrics.json. A checkpoint is written at least every two minutes. The previous one is kept in case the newest is
+    damaged.
 
-    Ctrl-C and SIGTERM end the training after the step that is under way, with a checkpoint. The global random
-    generators of Python, NumPy and PyTorch are seeded for the training and have their state back afterwards.
+    If the run directory contains an unfinished run of the same configuration, the run is resumed. Its final weights are
+    the same as those of an uninterrupted run, bit for bit if the backend is deterministic. A run directory can be used
+    by only one training at a time.
+
+    Ctrl-C and SIGTERM end the training after the current step, with a checkpoint. The global random generators of
+    Python, NumPy and PyTorch are seeded for the training, and their states are restored afterwards.
 
     Args:
-        model: a registered name, or any functional or Sequential model from (batch, height, width, 3) pixels 0..255 to
-            the logits or probabilities of ten classes. Images are cropped to its input size. It is trained in place.
-        recipe: the name of a recipe ("zoo", "paper"; `cifar-zoo recipes` shows them), or a Recipe.
-        epochs: number of epochs in place of the recipe's, which is stretched.
-        batch_size: images a step in place of the recipe's.
-        data: ((x_train, y_train), (x_test, y_test)), or a source for `load_cifar10`.
-        examples: number of training images, the first ones; None for all.
-        seed: integer in [0, 2**32): of the weights of a network given by name, of the order of the images and of all
-            augmentation.
-        run_dir: the run directory, by default "runs/<network>-<recipe>-<seed>".
-        precision: "float32", "mixed_bfloat16", or None for the latter where the hardware has it.
-        holdout: number of images, the last of the training set, that are kept out of it and measured every epoch.
-        max_minutes: stop with a checkpoint when this time is nearly up, also within an epoch. The end of a run, in
-            which the batch-norm statistics are estimated and the images measured, is not cut short.
-        resume: False refuses a run directory that holds a run.
-        steps_per_execution: how many steps one compiled call may take, as in `keras.Model.compile`. As many are taken
-            as divide an epoch's steps; callbacks hear of the first and the last. 1 with PyTorch.
-        evaluate_test: whether the test images are measured at the end; None for yes, unless images are held out.
-        callbacks: Keras callbacks. Their `model` wraps the network, which is `model.network` and is what they save and
-            load. Their own state is not in the checkpoint, and what they do to the weights at the end is lost where the
-            recipe averages.
-        verbose: "auto" (a bar on a terminal, lines elsewhere), 0 (silent), 1 (bar), 2 (lines).
+        model: Registered name of a network, or a functional or Sequential `keras.Model` from images of shape
+            (batch, height, width, 3), with pixels 0..255, to the logits or the probabilities of ten classes. Images are
+            cropped to its input size. A model is trained in place.
+        recipe: Name of a recipe ("zoo" or "paper", see `cifar-zoo recipes`), or a `Recipe`.
+        epochs: Integer. Number of epochs, to which the schedule of the recipe is stretched. None for that of the
+            recipe.
+        batch_size: Integer. Number of images in a step. None for that of the recipe.
+        data: Tuple `((x_train, y_train), (x_test, y_test))`, or a source for `load_cifar10`.
+        examples: Integer. Number of training images to use, from the beginning of the training set. None for all.
+        seed: Integer in [0, 2**32). Seed of the initial weights of a network given by name, of the shuffling and of all
+            random draws in training.
+        run_dir: Path of the run directory. Defaults to "runs/<network>-<recipe>-<seed>".
+        precision: "float32", "mixed_bfloat16", or None to use "mixed_bfloat16" if the hardware supports it.
+        holdout: Integer. Number of images to hold out from the end of the training set. They are evaluated after every
+            epoch.
+        max_minutes: Float. Time limit, shortly before which the training stops with a checkpoint, also within an epoch.
+            It does not interrupt the evaluation at the end of a run. None for no limit.
+        resume: Boolean. Whether to resume the run in the run directory. If False, a directory with a run is refused.
+        steps_per_execution: Integer. Maximum number of steps in one compiled call, as in `keras.Model.compile`. The
+            largest divisor of the number of steps in an epoch is used, and batch-level callbacks are called once per
+            compiled call. Must be 1 on PyTorch.
+        evaluate_test: Boolean. Whether to evaluate the test images at the end. None for True, unless images are held
+            out.
+        callbacks: List of Keras callbacks. Their `model` wraps the network: its methods `save`, `save_weights` and
+            `load_weights` act on the network, which is `model.network`. The state of these callbacks is not part of
+            checkpoints. If the recipe averages weights, changes of the weights in `on_train_end` have no effect.
+        verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch. "auto" becomes 1 on a terminal and 2 otherwise.
 
-    Returns: a Run. The network then holds the weights of the file: averaged where the recipe averages, and rounded to
-    float16, so that the accuracy is that of the file.
+    Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
+        and rounded to float16, so the accuracy is that of the file.
 
     Raises:
-        CifarZooError: for a value that cannot be used, a run directory of another configuration or in use by another
-            training, or a loss that is not finite.
+        CifarZooError: If an argument is invalid, if the run directory contains a run of another configuration or is in
+            use by another training, or if the loss is not finite.
     """
     started = time.monotonic()
     options = _Options(
@@ -152,7 +159,7 @@ def fit_cifar10(
         else:
             initial_weights = hash_initial_weights(model)
         _check_network(model, recipe)
-        center_crop(splits.train[0][:1], *model.input_shape[1:3])  # raises where the images are smaller than the input
+        center_crop(splits.train[0][:1], *model.input_shape[1:3])  # raises if the images are smaller than the input
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")
         config = _configuration(model, initial_weights, recipe_name, recipe, splits, options)
         with locked(path):
@@ -162,10 +169,10 @@ def fit_cifar10(
                 return Run(run.path, model, run.history(), metrics, finished=True)
             environment = describe_environment()
             batches = ShuffledBatches(*splits.train, min(recipe.batch_size, len(splits.train[0])), options.seed)
-            clock = Clock(started + 60 * 0.95 * options.max_minutes, started)  # the rest is for the last checkpoint
+            clock = Clock(started + 60 * 0.95 * options.max_minutes, started)  # leaves time for the last checkpoint
             session = Session(run, clock, batches.steps, batches.batch_size, options.seed)
             _train(model, recipe, splits, batches, options, session, callbacks, verbose)
-            if session.out_of_time:  # after the last step too: the next session has time for the end
+            if session.out_of_time:  # also after the last step: the next session does the evaluation
                 return Run(run.path, model, session.history, {}, finished=False)
             metrics = _finish(model, recipe, splits, session, environment)
             return Run(run.path, model, session.history, metrics, finished=True)
@@ -173,7 +180,7 @@ def fit_cifar10(
 
 @dataclass(frozen=True)
 class _Options:
-    """Arguments of `fit_cifar10` in plain types."""
+    """Arguments of `fit_cifar10` as plain values."""
 
     epochs: int | None
     batch_size: int | None
@@ -186,7 +193,7 @@ class _Options:
     evaluate_test: bool
 
     def check(self) -> None:
-        """Raise CifarZooError for a value that cannot be used."""
+        """Raise CifarZooError for an invalid value."""
         if self.precision not in PRECISIONS:
             raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {self.precision!r}")
         if self.steps_per_execution < 1:
@@ -199,7 +206,7 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Splits:
-    """Images and labels: to train on, held out, and of the test set. None are those that are not measured."""
+    """Images and labels for training and evaluation. The held-out and the test images are None if not evaluated."""
 
     train: Split
     held_out: Split | None
@@ -207,7 +214,7 @@ class _Splits:
 
 
 def _integer(name: str, value: Any) -> Any:
-    """A value as an int; None stays None."""
+    """Return an argument as an int. None is returned unchanged for arguments that may be None."""
     if value is None and name in ("epochs", "batch_size", "examples"):
         return None
     try:
@@ -219,7 +226,7 @@ def _integer(name: str, value: Any) -> Any:
 
 
 def _minutes(value: Any) -> float:
-    """The time of a session; infinity for None."""
+    """Return the time limit in minutes as a float, which is infinity for None."""
     if value is None:
         return math.inf
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.number)):
@@ -266,7 +273,7 @@ def _configuration(
     splits: _Splits,
     options: _Options,
 ) -> dict[str, Any]:
-    """What makes a run the one that it is, for config.json."""
+    """Return the configuration that identifies a run, for config.json."""
     return {
         "model": model.name,
         "recipe_name": recipe_name,
@@ -295,7 +302,7 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: str | int,
 ) -> None:
-    """Train a network from its newest checkpoint to the last epoch, or as far as the time goes."""
+    """Train a network from its newest checkpoint to the last epoch or the time limit."""
     trainer = _make_trainer(model, recipe, splits.train[0], batches.steps, options.seed)
     checkpointing, history = Checkpointing(session), HistoryLogger(session, splits.held_out)
     deadline, interruption = Deadline(session), Interruption(session.clock, checkpointing.save)
@@ -308,14 +315,14 @@ def _train(
         computing_in(model, options.precision),
         dropping(model, recipe.dropout),
         keeping_freed_memory(),
-        interruption.heeding_signals(),
+        interruption.handling_signals(),
         contextlib.closing(display),
     ):
         trainer.compile(optimizer(recipe, batches.steps, options.precision, model))
         trainer.build_metrics(splits.train[0][:1], splits.train[1][:1])
         trainer.optimizer.build(trainer.trainable_variables)
         checkpointing.restore(trainer)
-        history.write()  # the last session may have ended between the checkpoint and this file
+        history.write()  # the last session may have ended between writing the checkpoint and this file
         _fit(trainer, batches, recipe.epochs, options.steps_per_execution, [*own, *callbacks])
         if not session.out_of_time:
             _take_average(trainer, batches)
@@ -338,7 +345,7 @@ def _fit(
     steps_per_execution: int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    """Take the steps that are left, by one call of `fit`, and one before it for what is left of a broken epoch."""
+    """Run the remaining steps: one call of `fit` for an interrupted epoch, and one for the epochs after it."""
     step = int(trainer.optimizer.iterations)
     epoch, offset = divmod(step, batches.steps)
     if epoch >= epochs:
@@ -354,7 +361,7 @@ def _fit(
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
-                shuffle=False,  # the batches come shuffled
+                shuffle=False,  # the batches are shuffled already
                 callbacks=together,
                 verbose=0,
             )
@@ -368,7 +375,7 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def _take_average(trainer: Trainer, batches: ShuffledBatches) -> None:
-    """Replace the weights by their average and estimate the batch-norm statistics anew for them."""
+    """Replace the weights by their average, and recompute the batch-norm statistics for them."""
     averages = trainer.optimizer.averaged_weights()
     if averages is None:
         return
@@ -381,10 +388,10 @@ def _take_average(trainer: Trainer, batches: ShuffledBatches) -> None:
 def _finish(
     model: keras.Model, recipe: Recipe, splits: _Splits, session: Session, environment: dict[str, Any]
 ) -> dict[str, Any]:
-    """Round the weights to those of the file, measure them, and write what the run ends with."""
+    """Round the weights to float16, evaluate them, and write the final files of the run."""
     measured = {"holdout": splits.held_out, "test": splits.test}
     metrics: dict[str, Any] = {}
-    with np.errstate(all="warn", under="ignore"):  # numbers that become zero in float16 are no error
+    with np.errstate(all="warn", under="ignore"):  # float16 may underflow to zero
         round_to_half(model)
         for prefix, split in measured.items():
             if split is not None:
@@ -405,8 +412,8 @@ def _check_network(model: keras.Model, recipe: Recipe) -> None:
     taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
         raise CifarZooError(
-            f"{model.name} must be a functional or Sequential model from images (batch, height, width, 3) to scores "
-            f"(batch, classes); it takes {taken} and gives {given}"
+            f"{model.name} must be a functional or Sequential model from images (batch, height, width, 3) to class "
+            f"scores (batch, classes); it takes {taken} and gives {given}"
         )
     if taken[-1] != 3 or given[-1] != 10:
         raise CifarZooError(

@@ -1,4 +1,4 @@
-"""What makes two trainings the same run, as hashes for config.json."""
+"""Hashes of data, architecture and initial weights, by which config.json identifies a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cifar_zoo.training.network import flat_layers
 
 
 def hash_split(split: Split | None) -> str | None:
-    """SHA-256 of images and labels; None for None."""
+    """SHA-256 of images and labels, or None for None."""
     return None if split is None else hashlib.sha256(split[0].tobytes() + split[1].tobytes()).hexdigest()
 
 
 def hash_config(config: dict[str, Any]) -> str:
-    """SHA-256 of a configuration of plain values, whatever the order of its keys."""
+    """SHA-256 of a configuration of plain values. The order of its keys does not matter."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def hash_architecture(model: keras.Model) -> str:
-    """SHA-256 of the layers of a network, their options and how they are connected, whatever the layers are called."""
+    """SHA-256 of the layers of a network, their options and their connections. Layer names do not matter."""
     try:
         config: Any = _without_names(model.get_config(), {})
     except (NotImplementedError, TypeError, ValueError):  # a layer without a configuration
@@ -36,9 +36,9 @@ def hash_architecture(model: keras.Model) -> str:
 
 
 def _without_names(value: Any, numbers: dict[str, int]) -> Any:
-    """A configuration whose layers have numbers in the order of their appearance in place of their names.
+    """Return a configuration in which the names of layers are replaced by numbers, in order of appearance.
 
-    Keras numbers the names of layers through a whole process, so that the same network built twice has others.
+    Keras numbers layer names across the whole process, so they differ if the same network is built twice.
     """
     if isinstance(value, (list, tuple)):
         return [_without_names(item, numbers) for item in value]
@@ -54,16 +54,16 @@ def _without_names(value: Any, numbers: dict[str, int]) -> Any:
     for key, item in value.items():
         if key in ("input_layers", "output_layers"):
             found[key] = _references(item, numbers)
-        elif not key.endswith("_initializer") and key != "shared_object_id":  # initial weights have a hash of their own
+        elif not key.endswith("_initializer") and key != "shared_object_id":  # initial weights are hashed separately
             found[key] = _without_names(item, numbers)
-    if "layers" in found:  # of a network, whose own name is not part of its architecture
+    if "layers" in found:  # a network, whose name is not part of its architecture
         found.pop("name", None)
     return found
 
 
 def _is_of_layer(value: dict[str, Any]) -> bool:
-    """Whether a serialized object is a layer: its own `name` says nothing, that of a dtype policy does."""
-    keys = value["config"].keys()  # an input layer has a shape, and is not trainable
+    """Whether a serialized object is a layer, whose name is arbitrary, and not a dtype policy, whose name matters."""
+    keys = value["config"].keys()  # an input layer has a batch_shape instead of trainable
     return "name" in keys and bool(
         keys & {"trainable", "batch_shape"} or value.keys() & {"inbound_nodes", "build_config"}
     )
@@ -74,7 +74,7 @@ def _number(name: Any, numbers: dict[str, int]) -> int:
 
 
 def _reference(history: Any, numbers: dict[str, int]) -> list[Any]:
-    """(layer, call, tensor) with the number of the layer."""
+    """A reference (layer, call, tensor) with the number of the layer instead of its name."""
     return [_number(history[0], numbers), *history[1:]]
 
 
@@ -89,11 +89,11 @@ def _references(item: Any, numbers: dict[str, int]) -> Any:
 
 
 def hash_initial_weights(model: keras.Model) -> str | None:
-    """SHA-256 of the weights of those layers of a network that have been trained; None where there are none.
+    """SHA-256 of the weights of the layers that have been trained already, or None if there are none.
 
-    Random initial weights differ each time that a network is built, and a run must go on all the same. A layer counts
-    as trained where one of its vectors (biases, batch norm's statistics) is not constant, as the vectors of a new
-    layer are.
+    Random initial weights differ each time a network is built, and this must not keep a run from being resumed. A layer
+    counts as trained if one of its vectors (a bias or a batch-norm statistic) is not constant. In a new layer, all
+    vectors are constant.
     """
     digest, trained = hashlib.sha256(), False
     for number, layer in enumerate(flat_layers(model)):

@@ -1,4 +1,4 @@
-"""A lock on a run directory that ends with the process that holds it."""
+"""A lock on a run directory that is released when its process ends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError
 
-_LOCKED_BYTE = 2**30  # behind the text: on Windows a locked byte cannot be read
+_LOCKED_BYTE = 2**30  # beyond the text, as a locked byte cannot be read on Windows
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keep every other training out of a run directory, which is made where there is none.
+    """Lock a run directory against other trainings within this context. The directory is created if it does not exist.
 
-    The operating system holds the lock, so that it is gone with its process, however that ends. The file `run.lock`
-    only carries the process id for the message.
+    The operating system holds the lock and releases it when the process ends in any way. The file `run.lock` only
+    contains the process id, for the error message.
 
     Raises:
-        CifarZooError: if another training holds the lock.
+        CifarZooError: If another training holds the lock.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "run.lock"
@@ -30,7 +30,7 @@ def locked(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows does not remove a file that is open
+        with contextlib.suppress(OSError):  # Windows cannot remove an open file
             path.unlink()
         os.close(descriptor)
         with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> int:
-    """A file descriptor that holds the lock."""
+    """Open and lock a file, and return its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
@@ -56,11 +56,11 @@ def _acquire(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its holder removed it between the opening and the locking
+        os.close(descriptor)  # removed by its holder after it was opened here and before it was locked
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Lock an open file; False if another holds the lock. Where a file system has no locks, none is needed."""
+    """Lock an open file. Return False if another process holds the lock, True also if the file system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -86,7 +86,7 @@ def _try_lock_on_windows(descriptor: int) -> bool:
 
 
 def _is_still_there(descriptor: int, path: Path) -> bool:
-    """Whether the file at a path is the open one."""
+    """Whether `path` still refers to the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a recipe changes in a network for the time of its training."""
+"""Temporary changes to a network for its training, and access to its layers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from cifar_zoo.layers.sublayers import sublayers
 
 @contextmanager
 def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
-    """Let the inner layers of a network compute in another precision for a while.
+    """Set the dtype policy of the inner layers of a network within this context.
 
-    What comes before the first layer with weights (preprocessing) stays as it is, and so do the classifier (by its
-    name, and the last layer with weights in any case) and what comes after it. The weights are float32 in either case.
+    The policy does not change for the preprocessing (the layers before the first one with weights), for the classifier
+    (layers whose name starts with "classifier", and the last layer with weights) and for the layers after it. The
+    weights are always float32.
+
+    Args:
+        model: `keras.Model`.
+        precision: String. "float32" or "mixed_bfloat16".
     """
     layers = flat_layers(model)
     weighted = [i for i, layer in enumerate(layers) if layer.weights]
@@ -33,7 +38,7 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
 
 
 def _forget_compiled(model: keras.Model) -> None:
-    """Let a network, and those within it, be compiled anew: what is compiled keeps the precision of its time."""
+    """Discard the compiled functions of a network and its nested networks, which keep their old dtype policies."""
     model.train_function = model.test_function = model.predict_function = None
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -41,7 +46,7 @@ def _forget_compiled(model: keras.Model) -> None:
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a network in order, those inside of models and of other layers among them."""
+    """Return the layers of a network in order, including those nested in models and in other layers."""
     flat: list[keras.layers.Layer] = []
     for layer in model.layers:
         flat += flat_layers(layer) if isinstance(layer, keras.Model) else [layer, *sublayers(layer)]
@@ -50,14 +55,14 @@ def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 @contextmanager
 def dropping(model: keras.Model, rate: float | None) -> Iterator[None]:
-    """Give all dropout layers of a network another rate for a while; None leaves them as they are."""
+    """Set the rate of all dropout layers of a network within this context. None leaves the rates unchanged."""
     with changed([] if rate is None else [(layer, rate) for layer in dropout_layers(model)], "rate"):
         yield
 
 
 @contextmanager
 def changed(values: Sequence[tuple[keras.layers.Layer, Any]], attribute: str) -> Iterator[None]:
-    """Give an attribute of layers other values for a while."""
+    """Set an attribute of layers to new values within this context."""
     before = [getattr(layer, attribute) for layer, _ in values]
     for layer, value in values:
         setattr(layer, attribute, value)
@@ -69,28 +74,28 @@ def changed(values: Sequence[tuple[keras.layers.Layer, Any]], attribute: str) ->
 
 
 def dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
-    """The layers of a network that drop anything."""
+    """Return the dropout layers of a network whose rate is positive."""
     return [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
 
 
 def adapt_whitening(model: keras.Model, images: np.ndarray) -> None:
-    """Fit those whitening layers of a network that have not been, to some of the training images."""
+    """Adapt the whitening layers of a network, except those that are adapted already, to training images."""
     for layer in whitening_layers(model):
         if not layer.adapted:
             layer.adapt(keras.Model(model.inputs, layer.input).predict(images, batch_size=500, verbose=0))
 
 
 def whitening_layers(model: keras.Model) -> list[PatchWhitening]:
-    """The layers of a network that whiten patches."""
+    """Return the `PatchWhitening` layers of a network."""
     return [layer for layer in flat_layers(model) if isinstance(layer, PatchWhitening)]
 
 
 def batch_norm_biases(model: keras.Model) -> list[keras.Variable]:
-    """The trained biases of the batch norm of a network."""
+    """Return the trainable biases (beta) of the batch-norm layers of a network."""
     norms = [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return [layer.beta for layer in norms if layer.center and layer.trainable]
 
 
 def hidden_dense_kernels(model: keras.Model) -> list[keras.Variable]:
-    """The kernels of the dense layers before the last one."""
+    """Return the kernels of all dense layers except the last."""
     return [layer.kernel for layer in flat_layers(model) if isinstance(layer, keras.layers.Dense)][:-1]

@@ -48,10 +48,10 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
     """Return the optimizer of a recipe for a network.
 
     Args:
-        recipe: the recipe.
-        steps: number of steps in an epoch.
-        precision: "float32" or "mixed_bfloat16", the dtype in which Muon orthogonalizes.
-        model: the network, whose layers decide the penalties and the learning-rate multipliers.
+        recipe: `Recipe`.
+        steps: Integer. Number of steps in an epoch.
+        precision: String. "float32" or "mixed_bfloat16". Muon orthogonalizes in bfloat16 for the latter.
+        model: `keras.Model`. The L2 coefficients and the learning-rate multipliers depend on its layers.
     """
     schedule = learning_rate(recipe, steps)
     ema_decay: Any = recipe.ema_decay
@@ -80,7 +80,7 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
 
 
 def _penalties(recipe: Recipe, model: keras.Model) -> float | dict[str, float]:
-    """The argument `l2` of the optimizer."""
+    """Return the argument `l2` of the optimizer."""
     if recipe.dense_l2:
         return {kernel.path: recipe.dense_l2 / math.prod(kernel.shape) for kernel in hidden_dense_kernels(model)}
     if recipe.bn_bias_lr_multiplier == 1:
@@ -90,7 +90,7 @@ def _penalties(recipe: Recipe, model: keras.Model) -> float | dict[str, float]:
 
 
 def _lr_multipliers(recipe: Recipe, steps: int, model: keras.Model) -> dict[str, Any]:
-    """The argument `lr_multipliers` of the optimizer."""
+    """Return the argument `lr_multipliers` of the optimizer."""
     multipliers: dict[str, Any] = {}
     if recipe.bn_bias_lr_multiplier != 1:
         multipliers |= {bias.path: recipe.bn_bias_lr_multiplier for bias in batch_norm_biases(model)}

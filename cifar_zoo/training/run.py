@@ -1,4 +1,4 @@
-"""A run on the disk."""
+"""The directory of a run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class RunDirectory:
     """The files of a run.
 
     Args:
-        path: the directory; made where there is none.
-        config: what the run is, as plain values.
-        resume: whether there may be a run already. Its configuration must be the same.
+        path: Path of the directory, which is created if it does not exist.
+        config: Dict of plain values, the configuration of the run.
+        resume: Boolean. Whether the directory may already contain a run, of the same configuration.
 
     Attributes:
-        path: the directory.
-        identity: hash of config.json, which checkpoints carry.
+        path: Path of the directory.
+        identity: String. Hash of config.json, by which checkpoints refer to their run.
 
     Raises:
-        CifarZooError: if the directory holds another run, which is left alone.
+        CifarZooError: If the directory contains another run, which is not changed.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], resume: bool) -> None:
@@ -49,7 +49,7 @@ class RunDirectory:
             raise CifarZooError(f"{path} holds a run already; choose another run directory, or resume it")
         earlier = read_json(config_file)
         self.identity = hash_config(earlier)
-        if isinstance(recipe := earlier.get("recipe"), dict):  # an older version did not know all fields of today
+        if isinstance(recipe := earlier.get("recipe"), dict):  # written by an older version with fewer fields
             earlier["recipe"] = Recipe().to_dict() | recipe
         for key, value in config.items():
             if earlier.get(key) != value:
@@ -60,51 +60,61 @@ class RunDirectory:
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint; the previous one lies beside it."""
+        """Path of the newest checkpoint. The previous one is in the same directory."""
         return self.path / "checkpoint.npz"
 
     @property
     def weights(self) -> Path:
-        """The final weights."""
+        """Path of the final weights."""
         return self.path / "model.weights.h5"
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The final metrics; empty for a run that has not ended."""
+        """The final metrics, or an empty dict for an unfinished run."""
         file = self.path / "metrics.json"
         return read_json(file) if file.exists() else {}
 
     def finish(self, model: keras.Model, history: list[dict[str, float]], metrics: dict[str, Any]) -> None:
-        """Write what a run ends with.
+        """Write the final weights, the history and the metrics, and remove the previous checkpoint.
+
+        Args:
+            model: The trained `keras.Model`.
+            history: List of dicts, one per epoch.
+            metrics: Dict of the final metrics.
 
         Raises:
-            CifarZooError: if it cannot be written. The run is unfinished then, and keeps its checkpoints.
+            CifarZooError: If a file cannot be written. The run then remains unfinished and keeps its checkpoints.
         """
         size = 4 * model.count_params() + 4096 * len(model.variables) + 65536
         try:
             for folder in (Path(tempfile.gettempdir()), self.path):
-                check_room(folder, size)  # on a full disk, HDF5 ends in a segmentation fault
+                check_room(folder, size)  # HDF5 may crash with a segmentation fault on a full disk
             self.write_history(history)
             save_weights(model, self.weights)
             write_json(self.path / "metrics.json", metrics)
         except OSError as error:
             raise CifarZooError(
-                f"the training is done, but not written ({error}); the same command ends it from the last checkpoint"
+                f"training is complete, but its results cannot be written ({error}); run the same command again "
+                "to finish it from the last checkpoint"
             ) from error
         previous_checkpoint(self.checkpoint).unlink(missing_ok=True)
 
     def warn(self, error: OSError) -> None:
-        """Say, once, that something could not be written."""
+        """Log a warning that a file could not be written, once per run."""
         if not self._warned:
-            _log.warning("%s; the training goes on, and writing is tried again later", error)
+            _log.warning("%s; training continues, and writing will be tried again later", error)
         self._warned = True
 
     def history(self) -> list[dict[str, float]]:
-        """One dict an epoch."""
+        """Read the history from history.csv, one dict per epoch."""
         return read_history(self.path / "history.csv")
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
-        """Write all epochs anew."""
+        """Write history.csv.
+
+        Args:
+            rows: List of dicts, one per epoch.
+        """
 
         def write(temporary: Path) -> None:
             with temporary.open("w", newline="") as file:
@@ -117,7 +127,7 @@ class RunDirectory:
 
 
 def _differences(one: Any, other: Any) -> tuple[Any, Any]:
-    """The same two values; of two dicts, only the fields that differ."""
+    """Return the two values, reduced to the fields that differ if both are dicts."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return one, other
     names = [name for name in one | other if one.get(name) != other.get(name)]

@@ -1,4 +1,4 @@
-"""The global random generators during a training."""
+"""Seeds of the global random generators in training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and PyTorch, and give them their state back in the end.
+    """Seed the global random generators of Python, NumPy and PyTorch within this context, then restore their states.
 
-    Keras draws the seeds of initial weights and of dropout from Python's; its own global seed generator and that of
-    TensorFlow are left alone.
+    Keras draws the seeds of initializers and dropout layers from Python's generator. The global seed generators of
+    Keras and TensorFlow are not changed.
     """
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -42,16 +42,17 @@ def _torch_generators_kept() -> Iterator[None]:
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Make what PyTorch's own random generators give in a step a function of the step.
+    """Seed PyTorch's global random generators for one step, so that a resumed run repeats its random draws.
 
-    Keras' dropout without a seed draws from them. The other backends draw from variables, which the checkpoint holds.
+    On PyTorch, Keras' dropout layers without a seed use these generators. On the other backends, the states of all
+    random generators are variables, which checkpoints contain. There this function does nothing.
     """
     if keras.backend.backend() == "torch":
         seed_torch(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
 
 
 def seed_torch(seed: int) -> None:
-    """Seed PyTorch's generators, where it is the backend."""
+    """Seed PyTorch's global random generators if it is the backend."""
     if keras.backend.backend() == "torch":
         import torch
 

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization, as another step of the Trainer."""
+"""Sharpness-aware minimization (SAM), as a Trainer with its own training step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from cifar_zoo.training.trainer import Tensor, Trainer
 
 
 class SharpnessAwareTrainer(Trainer):
-    """A Trainer that minimizes the largest loss near the weights: SAM (Foret et al. 2021, arXiv:2010.01412).
+    """A Trainer that minimizes the largest loss in a neighborhood of the weights.
 
-    The gradient of a step is that at the nearby point where the loss is largest. Each step takes two passes over the
-    same augmented images with the same dropout. Loss, accuracy and batch-norm statistics are those of the first one.
+    Each step computes the gradient at the perturbed weights, within the distance `rho`, where the loss is largest. This
+    takes two passes with the same augmentation and dropout. The loss, the accuracy and the batch-norm statistics are
+    those of the first pass.
 
     Args:
-        *arguments, **options: those of `Trainer`.
-        rho: distance of the point.
-        adaptive: whether the distance of each weight in a kernel counts in proportion to its size: ASAM (Kwon et al.
-            2021, arXiv:2102.11600).
+        *arguments, **options: As in `Trainer`.
+        rho: Float. Norm of the perturbation of the weights.
+        adaptive: Boolean. Whether to scale the perturbation of each weight in a kernel by its magnitude (ASAM).
+
+    References:
+        - Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021 (arXiv:2010.01412)
+        - Kwon et al., "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural
+          Networks", 2021 (arXiv:2102.11600)
     """
 
     def __init__(self, *arguments: Any, rho: float, adaptive: bool = False, **options: Any) -> None:
@@ -56,11 +61,11 @@ class SharpnessAwareTrainer(Trainer):
                 return y_pred, loss, torch.autograd.grad(loss, weights, materialize_grads=True)
 
         with torch.no_grad():
-            # Dropout without a seed draws from PyTorch's own generators: they are to give the same again.
+            # Dropout without a seed uses PyTorch's global generators, which must repeat their draws in the second pass.
             return self._step(data, gradients, first=torch.random.fork_rng())
 
     def _step(self, data: Any, gradients: Callable, first: AbstractContextManager | None = None) -> dict[str, Tensor]:
-        """A step on backends whose variables hold their values."""
+        """The training step on TensorFlow and PyTorch, where variables are assigned in place."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         weights, others = self.trainable_variables, self.non_trainable_variables
         start, before = _values(weights), _values(others)
@@ -102,8 +107,8 @@ class SharpnessAwareTrainer(Trainer):
 
 
 def climb(weights: list[Tensor], gradients: list[Tensor], rho: float, adaptive: bool) -> list[Tensor]:
-    """The point at the distance rho from the weights where the loss is largest, to first order."""
-    # ASAM measures the distance in units of the weights; biases and batch norm count as they are.
+    """Return the weights at distance `rho` at which the loss is largest, to first order."""
+    # ASAM scales kernels by their magnitude, but not biases and batch-norm parameters.
     units = [ops.abs(weight) + 0.01 if adaptive and len(weight.shape) > 1 else 1.0 for weight in weights]
     scaled = [unit * gradient for unit, gradient in zip(units, gradients, strict=True)]
     norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in scaled)) + 1e-12

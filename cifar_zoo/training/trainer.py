@@ -1,4 +1,4 @@
-"""The model that is trained: a network with augmentation before it and the recipe's loss behind it."""
+"""The Keras model that is trained: a network together with its augmentation and its loss."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from cifar_zoo.evaluation.outputs import logits_model
 from cifar_zoo.layers.mixup import mix_targets
 from cifar_zoo.training.network import changed, flat_layers
 
-Tensor = Any  # of the backend, or a NumPy array
+Tensor = Any  # a tensor of the backend, or a NumPy array
 
 
 class Trainer(keras.Model):
-    """A network with augmentation and loss; all of it runs inside Keras' compiled step, on the device.
+    """A network with augmentation and loss, all of which run on the device inside the compiled training step.
+
+    The loss is the categorical cross-entropy, and the only metric is the accuracy.
 
     Args:
-        network: from pixels to the logits or probabilities of the classes.
-        augmentation: layers from the images of the data set to those of the network.
-        label_smoothing: share of the target that is spread over all classes in training.
-        mixing: None, or a layer such as `Mixup` between the augmentation and the network.
+        network: `keras.Model` from images to the logits or the probabilities of the classes.
+        augmentation: List of layers that are applied to the images before the network.
+        label_smoothing: Float in [0, 1]. Used in training only, as in `keras.losses.CategoricalCrossentropy`.
+        mixing: Layer that mixes the augmented images of a batch, such as `Mixup`, or None.
 
     Call arguments:
-        images: uint8 (batch, rows, columns, 3).
-        training: whether images are augmented and dropout drops.
+        images: uint8 tensor of shape (batch, height, width, 3).
+        training: Boolean. Whether the model is called in training mode, in which images are augmented and mixed.
 
-    Returns: the scores (batch, classes), logits where the network has them. With mixing, in training, a pair of these
-        and the share (batch,) of each image in what the network saw in its place.
+    Returns: The class scores, a tensor of shape (batch, classes): logits if the network can provide them,
+        probabilities otherwise. In training with a mixing layer, a tuple of the class scores and the mixing
+        coefficients lam, of shape (batch,).
     """
 
     def __init__(
@@ -48,22 +51,22 @@ class Trainer(keras.Model):
         self.mixing = mixing
         self.scores, self.from_logits = logits_model(network)
         policies = [(layer, layer.dtype_policy) for layer in flat_layers(network)]
-        self._own_precision = lambda: changed(policies, "dtype_policy")  # Keras would track a list of layers
+        self._own_precision = lambda: changed(policies, "dtype_policy")  # a list would be tracked by Keras as sublayers
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
-        """Prepare the training; its loss and its metric are given."""
+        """Configure the model for training, with the accuracy as its metric."""
         super().compile(optimizer, metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")], **options)
 
     def call(self, images: Tensor, training: bool = False) -> Any:
         images = self._augment(images, training)
         if self.mixing is None:
             return self.scores(images, training=training)
-        images, share = self.mixing(images, training=training)
+        images, lam = self.mixing(images, training=training)
         scores = self.scores(images, training=training)
-        return (scores, share) if training else scores
+        return (scores, lam) if training else scores
 
     def build_metrics(self, images: Tensor, labels: Tensor) -> None:
-        """Make the variables of the metrics, which Keras would make only in the first step: a checkpoint holds them."""
+        """Create the variables of the metrics, which Keras would create in the first step, for use in checkpoints."""
         self.compute_metrics(images, labels, self(images))
         self.reset_metrics()
 
@@ -75,23 +78,23 @@ class Trainer(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        scores, share = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        scores, lam = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
         classes = scores.shape[-1]
         target = ops.one_hot(ops.cast(y, "int32"), classes)
         if training:
             target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
-        if share is not None:
-            target = mix_targets(target, share)
+        if lam is not None:
+            target = mix_targets(target, lam)
         return ops.mean(ops.categorical_crossentropy(target, scores, from_logits=self.from_logits))
 
     def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Any, sample_weight: Any = None) -> dict[str, Tensor]:
-        # With mixing the accuracy is that by each image's own label.
+        # With mixing, the accuracy compares with the label of the unmixed image.
         return super().compute_metrics(x, y, y_pred[0] if isinstance(y_pred, tuple) else y_pred)
 
-    # What callbacks save and load is the network: the trainer around it is of no use to anybody.
+    # Callbacks such as `ModelCheckpoint` save and load the network, without the trainer around it.
 
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Save the network, with the precision that it has outside of the training."""
+        """Save the network, with the dtype policies that its layers have outside of training."""
         with self._own_precision():
             self.network.save(filepath, overwrite=overwrite, **options)
 
@@ -105,13 +108,13 @@ class Trainer(keras.Model):
 
 
 class BatchStatistics(keras.Model):
-    """A trainer in training mode that averages its batch-norm statistics over the batches that it is called with.
+    """Recomputes the batch-norm statistics of a network, as `torch.optim.swa_utils.update_bn` does.
 
-    The average is cumulative, with the same weight for every batch, whatever the momentum of the layers is, as that of
-    `torch.optim.swa_utils.update_bn`.
+    The statistics are averaged over batches of augmented images. Every batch has the same weight, whatever the momentum
+    of the layers.
 
     Args:
-        trainer: whose network has its statistics estimated, on images as in training.
+        trainer: `Trainer` of the network.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -137,10 +140,17 @@ class BatchStatistics(keras.Model):
         return ops.zeros((ops.shape(images)[0],))
 
     def estimate(self, batches: Iterator[np.ndarray], count: int) -> None:
-        """Give the layers the average of their statistics over so many batches of images."""
+        """Set the batch-norm statistics of the network to their average over `count` batches.
+
+        Args:
+            batches: Iterator of image batches, uint8 arrays of shape (batch, height, width, 3).
+            count: Integer. Number of batches.
+        """
         if not self._averages:
             return
-        with changed([(layer, 0.0) for layer in self._norms()], "momentum"):  # they then hold those of the last batch
+        with changed(
+            [(layer, 0.0) for layer in self._norms()], "momentum"
+        ):  # moving statistics = those of the last batch
             self.compile()
             self.predict(((batch,) for batch in itertools.islice(batches, count)), steps=count, verbose=0)
         for average, moving in zip(self._averages, self._moving(), strict=True):

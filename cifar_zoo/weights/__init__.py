@@ -1,1 +1,1 @@
-"""Weights files: the manifest of the published ones, downloads, verification, loading and saving."""
+"""Weights files: the manifest of published files, and their download, verification, loading and saving."""

@@ -1,4 +1,4 @@
-"""Weights files: float16 .weights.h5, which plain Keras reads too, checked before anything is loaded."""
+"""Weights files: .weights.h5 in float16, which plain Keras can load as well, verified before loading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Layout = dict[str, tuple[int, ...]]
 
 
 class Stored(NamedTuple):
-    """What a weights file holds: its arrays by name, and their values, which are absent where there are too many."""
+    """The contents of a weights file: its arrays by name, and their values unless they exceed a size limit."""
 
     arrays: dict[str, Array]
     values: dict[str, np.ndarray]
@@ -39,19 +39,19 @@ class Stored(NamedTuple):
 
 
 def save_weights(model: keras.Model, path: str | Path) -> None:
-    """Write the weights of a network as float16. `model.load_weights` of plain Keras reads the file.
+    """Save the weights of a network as float16. The file can be loaded by `model.load_weights` of plain Keras.
 
     Args:
-        model: `keras.Model`. Only the weights of its layers are written, not the state of an optimizer.
-        path: name of the file, which must end in .weights.h5.
+        model: `keras.Model`. Only the weights of its layers are saved, not the state of an optimizer.
+        path: Path of the file, which must end in .weights.h5.
 
     Raises:
-        CifarZooError: if a weight is not finite, the network is not built, or the file has another name. Nothing is
-            written then.
-        OSError: if the file cannot be written. An older file of that name is unchanged then.
+        CifarZooError: If a weight is not finite, the network is not built, or the path has another ending. Nothing is
+            written in this case.
+        OSError: If the file cannot be written. An existing file at the path is unchanged in this case.
     """
     _check_name(path)
-    # HDF5's library may crash when it finds the disk full, so the content is made in memory.
+    # The HDF5 library may crash on a full disk, so the content is created in memory.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         for group, (layer, variables) in _groups(model).items():
@@ -63,13 +63,13 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def _to_numpy(value: Any) -> np.ndarray:
-    """The value of a variable, as float32 where NumPy and HDF5 do not have its type."""
+    """Return the value of a variable, as float32 if NumPy and HDF5 do not support its dtype."""
     array = np.asarray(keras.ops.convert_to_numpy(value))
     return array.astype("float32") if array.dtype.kind == "V" else array  # bfloat16
 
 
 def _half(value: np.ndarray, name: str) -> np.ndarray:
-    """Floats as float16, or unchanged where one of them is too large for it; integers unchanged."""
+    """Convert floats to float16, unless one of them is too large. Integers are returned unchanged."""
     if value.dtype.kind != "f":
         return value
     if not np.isfinite(value).all():
@@ -80,7 +80,7 @@ def _half(value: np.ndarray, name: str) -> np.ndarray:
 
 
 def round_to_half(model: keras.Model) -> None:
-    """Round the weights of a network to the values that a float16 file will hold."""
+    """Round the weights of a network to the values that `save_weights` saves."""
     for variable in model.variables:
         value = keras.ops.convert_to_numpy(variable)
         if value.dtype.kind == "f":
@@ -88,35 +88,35 @@ def round_to_half(model: keras.Model) -> None:
 
 
 def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Load a weights file whose layers are exactly those of the network.
+    """Load a weights file into a network with exactly the same layers.
 
     Args:
         model: `keras.Model`.
-        path: of a .weights.h5 file of `save_weights` or of plain Keras. Nobody needs to vouch for it: it is read by
-            a process of its own, and nothing but numbers is taken from it.
+        path: Path of a .weights.h5 file of `save_weights` or of plain Keras. The file may be untrusted: it is read in a
+            separate process, and only numbers are taken from it.
 
     Raises:
-        CifarZooError: if the file is absent, damaged or holds something else than numbers, or if a layer is missing,
-            unknown, of another shape or not finite. The network keeps its weights then.
+        CifarZooError: If the file is missing, damaged or contains anything but numbers, or if a layer is missing,
+            unexpected, of another shape or not finite. The network keeps its weights in this case.
     """
     assign(model, read_file(path, most_bytes(model)), path)
 
 
 def most_bytes(model: keras.Model) -> int:
-    """The size of a network's weights, if each number took 8 bytes: no file for it needs more memory."""
+    """Return an upper bound in bytes for the size of a network's weights in a file, 8 bytes for each number."""
     return 8 * sum(math.prod(shape) for shape in layout(model).values())
 
 
 def assign(model: keras.Model, stored: Stored, path: str | Path) -> None:
-    """Give the weights of a network the values of a file.
+    """Assign the values of a weights file to the weights of a network.
 
     Args:
         model: `keras.Model`.
-        stored: content of the file.
-        path: name of the file, for error messages.
+        stored: `Stored`, the contents of the file.
+        path: Path of the file, for error messages.
 
     Raises:
-        CifarZooError: if the arrays are not exactly those of the network. The network keeps its weights then.
+        CifarZooError: If the arrays are not exactly those of the network. The network keeps its weights in this case.
     """
     groups = _groups(model)
     needed = _needed(groups)
@@ -138,7 +138,7 @@ def _compare(found: dict[str, Array], needed: dict[str, Array], network: str, pa
         if name not in found:
             raise CifarZooError(f"{path}: has no {name}, which {network} needs")
         if name not in needed:
-            raise CifarZooError(f"{path}: has {name}, which {network} has not")
+            raise CifarZooError(f"{path}: has {name}, which {network} does not have")
         ours, theirs = needed[name], found[name]
         if theirs.shape != ours.shape:
             raise CifarZooError(f"{path}: {name} is {theirs.shape}, and {network} needs {ours.shape}")
@@ -147,25 +147,25 @@ def _compare(found: dict[str, Array], needed: dict[str, Array], network: str, pa
 
 
 def _check_name(path: str | Path) -> None:
-    if not str(path).endswith(".weights.h5"):  # Keras goes by the name, and takes others for files of another form
+    if not str(path).endswith(".weights.h5"):  # Keras chooses the file format by the ending
         raise CifarZooError(f"the name of a weights file must end in .weights.h5; {str(path)!r} does not")
 
 
 def stored_layout(path: str | Path) -> Layout:
-    """The shapes of the arrays in a weights file, by the names of their layers: {"stem_conv/0": (3, 3, 3, 16), ...}.
+    """Return the shapes of the arrays in a weights file, by layer name: `{"stem_conv/0": (3, 3, 3, 16), ...}`.
 
-    Keras numbers the groups of a file by the class of the layer ("layers/conv2d_1") and keeps the name of the layer as
-    an attribute. Names that Keras has generated differ from one network to the next. They are replaced by the name of
-    the group, and so is a name that two layers have.
+    Keras names the groups of a file after the class of the layer ("layers/conv2d_1") and stores the name of the layer
+    as an attribute. Generated layer names differ between networks, so the name of the group is used instead. The same
+    applies to a name that two layers share.
 
     Raises:
-        CifarZooError: if the file is absent, damaged or holds something else than numbers.
+        CifarZooError: If the file is missing, damaged or contains anything but numbers.
     """
     return read_file(path, 0).layout
 
 
 def layout(model: keras.Model) -> Layout:
-    """What `stored_layout` returns for a weights file of this network."""
+    """Return the value of `stored_layout` for a weights file of this network."""
     return {name: array.shape for name, array in _needed(_groups(model)).items()}
 
 
@@ -181,14 +181,16 @@ def _by_name(arrays: list[Array]) -> dict[str, Array]:
 
 
 def read_file(path: str | Path, most: int) -> Stored:
-    """Read a weights file that nobody vouches for, in a process that it can do no harm to.
+    """Read an untrusted weights file in a separate, restricted process.
 
     Args:
-        path: of the file.
-        most: the values are read only if they take no more bytes than this.
+        path: Path of the file.
+        most: Integer. Size limit in bytes, above which the values are not read.
+
+    Returns: A `Stored`, the contents of the file.
 
     Raises:
-        CifarZooError: if the file is absent, damaged or holds something else than numbers.
+        CifarZooError: If the file is missing, damaged or contains anything but numbers.
     """
     _check_name(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +205,7 @@ def read_file(path: str | Path, most: int) -> Stored:
 
 
 def read_verified(content: bytes) -> Stored:
-    """Read the content of a weights file whose hash has been verified."""
+    """Read the content of a weights file whose hash has been verified, in this process."""
     with h5py.File(io.BytesIO(content)) as file:
         found = find_arrays(file)
         values = {array: read_array(stored, array) for array, stored in found}
@@ -212,13 +214,13 @@ def read_verified(content: bytes) -> Stored:
 
 
 def _run_reader(path: Path, most: int, values: Path) -> list[Array]:
-    """Run reader.py on a file, and return the arrays that it found."""
+    """Run reader.py on a file and return the arrays that it finds."""
     try:
-        if not path.is_file():  # a folder, a pipe or a device is none
+        if not path.is_file():  # missing, or a folder, a pipe or a device
             raise CifarZooError(f"there is no weights file {str(path)!r}")
         with path.open("rb") as file:
-            if file.read(8) != b"\x89HDF\r\n\x1a\n":  # HDF5's library would search the rest of the file for it
-                raise CifarZooError(f"{path}: not a whole HDF5 file (it begins with something else)")
+            if file.read(8) != b"\x89HDF\r\n\x1a\n":  # the HDF5 library would search the rest of the file for it
+                raise CifarZooError(f"{path}: not a whole HDF5 file (its signature is missing)")
             reader = subprocess.run(
                 [sys.executable, "-P", str(Path(__file__).with_name("reader.py")), str(most), str(values)],
                 stdin=file,
@@ -229,23 +231,23 @@ def _run_reader(path: Path, most: int, values: Path) -> list[Array]:
     except OSError as error:
         raise CifarZooError(f"{path}: cannot be read ({error.strerror or error})") from error
     except subprocess.TimeoutExpired as error:
-        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it does not end)") from error
+        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it timed out)") from error
     if reader.returncode:
         reason = reader.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"code {reader.returncode}"]
-        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it broke off with {reason[0]!r})")
+        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it failed with {reason[0]!r})")
     reply = json.loads(reader.stdout)
     if "error" in reply:
         raise CifarZooError(f"{path}: {reply['error']}")
     return [Array(group, layer, name, tuple(shape), dtype) for group, layer, name, shape, dtype in reply["arrays"]]
 
 
-# The names under which Keras stores the weights of a network follow from the layers and their attributes.
+# Keras derives the names of the groups in a weights file from the layers of a network and their attributes.
 
-_Groups = dict[str, tuple[keras.layers.Layer, dict[str, Any]]]  # group -> its layer, and the layer's own variables
+_Groups = dict[str, tuple[keras.layers.Layer, dict[str, Any]]]  # group -> layer and the variables of this layer
 
 
 def _groups(model: keras.Model) -> _Groups:
-    """The groups of the file that `model.save_weights` of plain Keras writes, without an optimizer's."""
+    """Return the groups of the file that Keras' `model.save_weights` writes, without those of the optimizer."""
     if not model.built:
         raise CifarZooError(f"{model.name} has no weights yet; build it, or call it on an image first")
     groups: _Groups = {}
@@ -260,7 +262,7 @@ def _groups(model: keras.Model) -> _Groups:
 
 
 def _layers(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """The layers in a layer, a list or a dict, each once, with the paths of their groups."""
+    """Yield each layer in a layer, a list or a dict once, with the path of its group."""
     if id(value) in seen:
         return
     if isinstance(value, keras.layers.Layer):
@@ -279,7 +281,7 @@ def _layers(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, keras.
 
 
 def _attributes(layer: keras.layers.Layer) -> Iterator[tuple[str, Any]]:
-    """The attributes of a layer that may hold other layers, in the order of Keras."""
+    """Yield the attributes of a layer that may contain other layers, in the order in which Keras visits them."""
     functional = isinstance(layer, keras.Sequential) or hasattr(layer, "operations")
     if functional:
         yield "layers", layer.layers
@@ -289,7 +291,7 @@ def _attributes(layer: keras.layers.Layer) -> Iterator[tuple[str, Any]]:
     for name in sorted(ours, key=lambda name: (name.startswith("_"), name)):
         try:
             value = getattr(layer, name)
-        except Exception:  # a property without a value yet raises whatever it likes
+        except Exception:  # a property that has no value yet may raise any exception
             continue
         yield name, value
 
@@ -315,6 +317,6 @@ def _needed(groups: _Groups) -> dict[str, Array]:
 
 
 def _dtype(value: Any) -> str:
-    """The type of a variable's values in NumPy, float32 for bfloat16."""
+    """Return the NumPy dtype of a variable, float32 for bfloat16."""
     name = keras.backend.standardize_dtype(value.dtype)
     return np.dtype("float32" if name == "bfloat16" else name).str

@@ -1,6 +1,6 @@
-"""Downloads of weights from the Hugging Face hub or a mirror of it, and their local cache.
+"""Download of weights from the Hugging Face hub or a mirror, and their local cache.
 
-The environment variables of huggingface_hub apply: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`. The cache is below
+The environment variables `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_TOKEN` of huggingface_hub apply. The cache is in
 `CIFAR_ZOO_HOME`.
 """
 
@@ -26,11 +26,11 @@ from cifar_zoo.weights.manifest import Entry, read_manifest
 _log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-PAUSE = 1.0  # seconds before the second attempt, twice as long before every further one
-LONGEST_PAUSE = 60.0  # that a hub may ask for
+PAUSE = 1.0  # seconds before the second attempt; doubles with each further attempt
+LONGEST_PAUSE = 60.0  # seconds; if the hub asks for more, the download fails
 _SCRATCH = ".download-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_temporary: Path | None = None  # in place of a cache that cannot be written, as long as the process lives
+_temporary: Path | None = None  # replaces a cache that is not writable, until the process ends
 
 
 class _WrongFileError(Exception):
@@ -43,13 +43,13 @@ def cache_folder() -> Path:
 
 
 def download(entry: Entry) -> Path:
-    """The file of a published entry, with its size and hash verified: from the cache, or else from the hub.
+    """Return the path of a published file in the cache, after downloading it if necessary.
 
-    A file in the cache with the right hash needs no network; any other file of its name is replaced. If the cache
-    cannot be written, the file goes to a temporary folder until the process ends.
+    The size and the hash are verified. A file in the cache with another hash is replaced. If the cache is not writable,
+    the file is kept in a temporary folder until the process ends.
 
     Raises:
-        CifarZooError: if the file cannot be downloaded; the message says why, and what to do.
+        CifarZooError: If the file cannot be downloaded. The message gives the reason and what to do.
     """
     if found := read_cached(entry):
         return found[0]
@@ -75,7 +75,7 @@ def download(entry: Entry) -> Path:
 
 
 def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
-    """The file of an entry in the cache and its verified content; None if it is absent or has another hash."""
+    """Return the path and verified content of an entry's file in the cache, or None if it is missing or differs."""
     for folder in (cache_folder(), _temporary):
         if folder is not None:
             path = folder / entry.file
@@ -90,11 +90,11 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     for old in path.parent.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError):  # another process may be done with its own just now
+        with contextlib.suppress(OSError):  # another process may be removing its own
             if old.stat().st_mtime < time.time() - 24 * 3600:  # of a process that was killed
                 shutil.rmtree(old)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent) as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Not enough free disk space")  # where it is so, there will be an error
+        warnings.filterwarnings("ignore", "Not enough free disk space")  # an error follows in this case
         file = Path(
             hf_hub_download(
                 repository,
@@ -103,12 +103,12 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
                 endpoint=endpoint(),
                 cache_dir=folder,
                 local_dir=folder,
-                force_download=True,  # asks once in place of six times, so that the attempts here are all there are
+                force_download=True,  # makes one attempt instead of six, as attempts are repeated here
                 library_name="cifar_zoo",
             )
         )
         if problem := entry.difference(file):
-            raise _WrongFileError(f"what came {problem}")
+            raise _WrongFileError(f"the download {problem}")
         with file.open("rb+") as written:
             os.fsync(written.fileno())
         file.replace(path)
@@ -116,14 +116,14 @@ def _fetch(repository: str, entry: Entry, path: Path) -> Path:
 
 
 def endpoint() -> str:
-    """Address of the hub or its mirror. huggingface_hub reads the environment only once, when it is imported."""
+    """Return the URL of the hub or its mirror. huggingface_hub itself reads the environment only at import."""
     from huggingface_hub import constants
 
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
 
 
 def _place(entry: Entry) -> Path:
-    """The path for a download: in the cache or, if that cannot be written, in a temporary folder of this process."""
+    """Return the path for a download: in the cache or, if it is not writable, in a temporary folder of this process."""
     global _temporary
     path = cache_folder() / entry.file
     try:
@@ -149,7 +149,7 @@ def _place(entry: Entry) -> Path:
 
 
 def _unwrap(error: Exception) -> BaseException:
-    """The cause of an error that the client has wrapped in a general one."""
+    """Return the cause of an error that huggingface_hub has wrapped in a general one."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     wrapped = isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__
@@ -161,7 +161,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _pause(error: BaseException, attempt: int) -> float | None:
-    """Seconds before the next attempt; None if another attempt cannot help."""
+    """Return the seconds to wait before the next attempt, or None if another attempt cannot help."""
     if attempt == ATTEMPTS - 1 or (isinstance(error, OSError) and error.errno):
         return None
     status = _status(error)
@@ -175,7 +175,7 @@ def _pause(error: BaseException, attempt: int) -> float | None:
 
 
 def _explain(error: BaseException, entry: Entry) -> str:
-    """The error message: what happened, and what to do."""
+    """Return the error message: what happened and what to do."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     what = f"{entry.file} of {endpoint()}/{entry.repository}"
@@ -188,14 +188,14 @@ def _explain(error: BaseException, entry: Entry) -> str:
             f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
         )
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
-        return f"{what} may not be read ({status}); set HF_TOKEN to a token that may, or run `hf auth login`"
+        return f"{what} cannot be accessed ({status}); set HF_TOKEN to a token with access, or run `hf auth login`"
     if status == 404:
         return (
             f"{what} is not there at commit {entry.revision} (404); upgrade cifar_zoo, or set HF_ENDPOINT to a mirror "
             "that has it"
         )
     if status == 429:
-        return f"{what}: the hub has had too many requests of yours (429); try again later, or with HF_TOKEN set"
+        return f"{what}: too many requests (429); try again later, or set HF_TOKEN"
     return (
         f"{what} cannot be fetched ({_first_line(error)}); try again later, set HF_ENDPOINT to a mirror, or run "
         f"`{_command(entry)}` where there is a network and copy {cache_folder()}"
@@ -216,8 +216,9 @@ class CachedFile:
     """A file in the cache.
 
     Attributes:
-        path, bytes: of the file.
-        problem: how it differs from the published file; empty if it does not.
+        path: Path of the file.
+        bytes: Integer. Size of the file.
+        problem: String. How the file differs from the published one; empty if it does not.
     """
 
     path: Path
@@ -226,7 +227,7 @@ class CachedFile:
 
 
 def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
-    """The files in the cache, of some networks or, by default, all."""
+    """Return the files in the cache, of the given networks or by default of all."""
     folder = cache_folder()
     entries = {entry.file: entry for tags in read_manifest().values() for entry in tags.values()}
     found = []
@@ -240,7 +241,7 @@ def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
 
 
 def clear_cache(names: Collection[str] = ()) -> list[CachedFile]:
-    """Remove the files of some networks or, by default, all from the cache, and return what there was."""
+    """Remove files from the cache, of the given networks or by default of all, and return those removed."""
     removed = cached_files(names)
     for folder in {cache_folder() / file.path.relative_to(cache_folder()).parts[0] for file in removed}:
         shutil.rmtree(folder) if folder.is_dir() else folder.unlink()

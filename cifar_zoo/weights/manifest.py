@@ -1,4 +1,4 @@
-"""The manifest: every published weights file, with its origin and its measured accuracy."""
+"""The manifest of all published weights files, with their origin and measured accuracy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = "weights_manifest.json"
 
 
 def _plain(path: str) -> str:
-    """A relative path without "..", a drive or hidden files."""
+    """Validate a relative path without "..", drive letters or hidden files."""
     if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", part) for part in path.split("/")):
         raise ValueError("not a plain relative path")
     return path
@@ -36,25 +36,29 @@ _Value = bool | int | float | str | list[int | float] | None
 
 
 class Entry(BaseModel):
-    """One weights file. Every field is mandatory. A field's description says which values it may have.
+    """One weights file. All fields are required.
 
     Attributes:
-        best: whether `weights="cifar10"` means this file; true for exactly one tag of a network.
-        file: path below the folder of weights, and in the repository: NETWORK/TAG/NAME.weights.h5.
-        repository: ORG/NAME on the hub; None for a file that is not published yet.
-        revision: the commit of the repository that has the file; None where `repository` is.
-        bytes, sha256: size and hash of the file.
-        golden: path of the .npz file with fixed images and the logits that the network computes for them.
-        params: number of parameters of the network, batch-norm statistics included.
-        classes: number of classes.
-        license: SPDX identifier.
-        recipe: the fields of the recipe that trained the network.
-        seed, epochs, precision: of the run.
-        test_accuracy: in 0..1, of this file on the 10,000 test images, measured once, after the last epoch.
-        command: the command that trained the network.
-        hardware: what it was trained on.
-        versions: version of each package in the training.
-        commit: commit of cifar_zoo in the training.
+        best: Boolean. Whether `weights="cifar10"` loads this file. True for exactly one tag of each network.
+        file: String. Path in the folder of weights and in the repository: NETWORK/TAG/NAME.weights.h5.
+        repository: String. ORG/NAME on the hub, or None if the file is not published yet.
+        revision: String. Commit of the repository that contains the file, or None if the file is not published yet.
+        bytes: Integer. Size of the file.
+        sha256: String. Hash of the file.
+        golden: String. Path of the .npz file with fixed images and the logits of the network for them.
+        params: Integer. Number of parameters of the network, including the batch-norm statistics.
+        classes: Integer. Number of classes.
+        license: String. SPDX identifier.
+        recipe: Dict. Fields of the recipe of the run.
+        seed: Integer. Seed of the run.
+        epochs: Integer. Number of epochs of the run.
+        precision: String. "float32" or "mixed_bfloat16".
+        test_accuracy: Float in [0, 1]. Accuracy of this file on the 10,000 test images, measured once, after the last
+            epoch.
+        command: String. Command of the run.
+        hardware: String. Hardware of the run.
+        versions: Dict. Versions of the packages that the run used.
+        commit: String. Commit of cifar_zoo that the run used.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -86,22 +90,23 @@ class Entry(BaseModel):
         return self
 
     def read(self, path: Path) -> tuple[builtins.bytes, str]:
-        """The content of a file, and how it differs from the file of this entry: empty where it does not.
+        """Read a file and compare its size and hash with this entry.
 
-        The content is that of which the size and the hash are compared, whatever happens to the file afterwards.
+        Returns: A tuple of the content of the file and a description of the difference, which is empty if the file
+            is the one of this entry. The returned bytes are exactly those that were compared.
         """
         if not path.is_file():
             return b"", "is not there"
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size != self.bytes:
-                return b"", f"has {size:,} bytes in place of {self.bytes:,}"
+                return b"", f"has {size:,} bytes instead of {self.bytes:,}"
             content = file.read(size)
         digest = hashlib.sha256(content).hexdigest()
-        return content, "" if digest == self.sha256 else f"has the SHA-256 {digest} in place of {self.sha256}"
+        return content, "" if digest == self.sha256 else f"has the SHA-256 {digest} instead of {self.sha256}"
 
     def difference(self, path: Path) -> str:
-        """How a file differs from the file of this entry; empty where it does not."""
+        """Return how a file differs from the one of this entry, as a string that is empty if it does not."""
         return self.read(path)[1]
 
 
@@ -114,11 +119,13 @@ def parse_entry(values: Any, where: str) -> Entry:
     """Check the fields of an entry.
 
     Args:
-        values: the fields, as JSON has them.
-        where: what an error message begins with.
+        values: Dict of the fields, as read from JSON.
+        where: String. Prefix of error messages.
+
+    Returns: An `Entry`.
 
     Raises:
-        CifarZooError: for a missing, unknown or wrong field, with the field's name.
+        CifarZooError: If a field is missing, unknown or invalid. The message names the field.
     """
     if not isinstance(values, dict):
         raise CifarZooError(f"{where}: must be an object, not {values!r:.80}")
@@ -144,19 +151,19 @@ def _explain(error: Any, values: dict[str, Any]) -> str:
 
 
 def manifest_path() -> Path:
-    """The manifest of the installed package, or of the source checkout."""
+    """Return the path of the manifest in the installed package or the source checkout."""
     inside = PACKAGE / NAME
     return inside if inside.exists() else PACKAGE.parent / NAME
 
 
 @cache
 def read_manifest() -> Manifest:
-    """The package's own manifest, checked."""
+    """Read and validate the manifest of the package."""
     return parse_manifest(manifest_path())
 
 
 def parse_manifest(path: Path) -> Manifest:
-    """Read and check a manifest. Raises CifarZooError for a missing, surplus or wrong field."""
+    """Read and validate a manifest. Raises CifarZooError for a missing, unknown or invalid field."""
     return _manifest(read_json(path), path)
 
 
@@ -175,12 +182,12 @@ def _manifest(raw: dict[str, Any], path: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest, sorted by network and tag. Raises CifarZooError, and writes nothing, for a wrong one."""
+    """Write a manifest, sorted by network and tag. An invalid one raises CifarZooError and is not written."""
     raw = {model: {tag: tags[tag].model_dump() for tag in sorted(tags)} for model, tags in sorted(manifest.items())}
     _manifest(raw, path)
     write_json(path, raw)
 
 
 def best(tags: dict[str, Entry]) -> tuple[str, Entry]:
-    """The tag and entry that `weights="cifar10"` means."""
+    """Return the tag and the entry of the weights that `weights="cifar10"` loads."""
     return next((tag, entry) for tag, entry in tags.items() if entry.best)

@@ -1,11 +1,11 @@
-"""Read a weights file that nobody vouches for. Runs as a process of its own, with the file as its standard input.
+"""Read an untrusted weights file. This module runs as a separate process with the file as its standard input.
 
-HDF5's library may crash, fill the memory or loop for ever over a single flipped byte, and nothing in the same process
-can stop it then. Here the file can do no more harm than to end this process, which may open no other file and has
-little memory and time.
+A single flipped byte can make the HDF5 library crash, fill the memory or loop forever, which cannot be stopped from
+within the same process. Here, a damaged file can only end this process, which cannot open any other file and whose
+memory and time are limited.
 
-Use: python reader.py MOST VALUES < FILE. Standard output gets {"error": reason} or {"arrays": [...]}, and VALUES the
-values of the arrays one after the other, unless they are more than MOST bytes.
+Usage: python reader.py MOST VALUES < FILE. The standard output is {"error": reason} or {"arrays": [...]}. The values of
+the arrays are written to VALUES one after the other, unless they exceed MOST bytes.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ import numpy as np
 
 MOST_OBJECTS = 50_000  # the deepest networks have about 11,000
 LONGEST_NAME = 500
-MOST_MEMORY = 2**30  # bytes beside the values; h5py and NumPy have 0.2 GB of address space to begin with
-MOST_SECONDS = 10  # of processor time, where 0.2 are usual
+MOST_MEMORY = 2**30  # bytes in addition to the values; h5py and NumPy alone use 0.2 GB of address space
+MOST_SECONDS = 10  # of processor time; 0.2 are typical
 
 
 class RefusedError(Exception):
-    """The file holds something that Keras does not write."""
+    """The file contains something that Keras does not write."""
 
 
 class Array(NamedTuple):
@@ -39,7 +39,7 @@ class Array(NamedTuple):
 
 
 def find_arrays(file: h5py.File) -> list[tuple[Array, h5py.Dataset]]:
-    """All arrays of a weights file, checked without reading any of them."""
+    """Return all arrays of a weights file after checking them, without reading their values."""
     found: list[tuple[Array, h5py.Dataset]] = []
     seen = {file["/"]}
     groups = [file["/"]]
@@ -78,15 +78,17 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_dtype(path: str, array: h5py.Dataset) -> str:
-    """The dtype of an array of numbers that is stored completely in the file; any other array is refused."""
+    """Return the dtype of an array of numbers that is stored entirely in this file. Any other array is refused."""
     storage = array.id.get_create_plist()
     if storage.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise RefusedError(f"{path} is virtual or in chunks; Keras stores arrays in one piece")
     if storage.get_external_count():
         raise RefusedError(f"{path} has its values in another file")
-    bfloat16 = array.dtype == "V2" and array.attrs.get("dtype") == "bfloat16"  # how Keras stores what HDF5 has not
+    bfloat16 = (
+        array.dtype == "V2" and array.attrs.get("dtype") == "bfloat16"
+    )  # how Keras stores bfloat16, which HDF5 does not have
     if not bfloat16 and (array.dtype.kind not in "fiu" or array.dtype.itemsize > 8):
-        raise RefusedError(f"{path} is of dtype {array.dtype.str}, which is none of weights")
+        raise RefusedError(f"{path} is of dtype {array.dtype.str}, which is not a dtype of weights")
     if array.shape is None or 0 in array.shape:
         raise RefusedError(f"{path} holds no values")
     declared, stored = math.prod(array.shape) * array.dtype.itemsize, array.id.get_storage_size()
@@ -96,7 +98,7 @@ def _checked_dtype(path: str, array: h5py.Dataset) -> str:
 
 
 def read_array(stored: h5py.Dataset, array: Array) -> np.ndarray:
-    """The values of a checked array."""
+    """Return the values of a checked array."""
     value = np.asarray(stored[()])
     if value.dtype == "V2":  # bfloat16 is the upper half of float32
         value = (value.view("uint16").astype("uint32") << 16).view("float32")
@@ -118,7 +120,7 @@ def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
 
 
 def _warm_up() -> None:
-    """Use h5py and NumPy once, so that they import all their modules while this process may still open files."""
+    """Use h5py and NumPy once, so that they import all their modules while this process can still open files."""
     with h5py.File("none", "w", driver="core", backing_store=False) as file:
         for dtype in ("float16", "S1"):
             file.create_dataset(f"vars/{dtype}", (1,), dtype)[()].tobytes()
@@ -127,7 +129,7 @@ def _warm_up() -> None:
 
 
 def _restrict(most: int) -> None:
-    """Limit the memory, time and files of this process, on systems that can do so."""
+    """Limit the memory, time and open files of this process, if the system supports it."""
     with contextlib.suppress(ImportError):
         import resource
 
@@ -153,7 +155,7 @@ def main() -> None:
                 reply: dict[str, Any] = {"arrays": _read(file, most, values)}
         except RefusedError as error:
             reply = {"error": str(error)}
-        except Exception as error:  # whatever h5py makes of a damaged file
+        except Exception as error:  # h5py raises many types for damaged files
             reply = {"error": f"not a whole HDF5 file ({error!r:.300})"}
         print(json.dumps(reply), flush=True)
 

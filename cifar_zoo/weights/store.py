@@ -1,6 +1,6 @@
-"""Published weights: which there are, and how a network gets them.
+"""Lookup and loading of published weights.
 
-The way of `model(weights="cifar10")`: look up the manifest's entry, find or download its file, verify its hash, load.
+`weights="cifar10"` looks up the entry of the manifest, finds or downloads its file, verifies the hash and loads it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# The folders of weights that need no download: inside the wheel, and in a source checkout.
+# Folders of weights that need no download: in the wheel and in a source checkout.
 FOLDERS = (PACKAGE / "bundled", PACKAGE.parent / "weights")
 
-# A file of a few bytes can claim to be for more classes, for which there would be no memory.
+# A small file could claim so many classes that building the network would exhaust the memory.
 MOST_CLASSES = 100_000
 
 
 def find_entry(name: str, weights: str) -> Entry:
-    """The manifest's entry for the weights of a network.
+    """Return the manifest's entry for the weights of a network.
 
     Args:
-        name: registered name of the network.
-        weights: "cifar10" for the best, or a tag.
+        name: String. Registered name of the network.
+        weights: String. A tag, or "cifar10" for the best weights.
 
     Raises:
-        CifarZooError: if there are no such weights; the message says which there are.
+        CifarZooError: If there are no such weights. The message lists the available ones.
     """
     tags = read_manifest().get(name, {})
     if not tags:
@@ -51,7 +51,7 @@ def find_entry(name: str, weights: str) -> Entry:
 
 
 def loadable_tags(name: str) -> list[str]:
-    """The tags of a network whose weights can be loaded: from the wheel, a checkout, the cache or the hub."""
+    """Return the tags of a network whose weights can be loaded from the wheel, a checkout, the cache or the hub."""
     return [tag for tag, entry in read_manifest().get(name, {}).items() if available(entry)]
 
 
@@ -61,10 +61,10 @@ def available(entry: Entry) -> bool:
 
 
 def locate(entry: Entry) -> Path:
-    """The verified file of an entry: in the wheel, in a checkout, in the cache, or downloaded from the hub.
+    """Return the path of an entry's verified file: in the wheel, a checkout or the cache, or after a download.
 
     Raises:
-        CifarZooError: if it cannot be downloaded, or is damaged where it lies.
+        CifarZooError: If the file cannot be downloaded, or is damaged in the wheel or the checkout.
     """
     if path := _at_hand(entry):
         if problem := entry.difference(path):
@@ -76,12 +76,12 @@ def locate(entry: Entry) -> Path:
 
 
 def read(entry: Entry) -> tuple[Path, bytes]:
-    """The file of an entry and its content, whose hash is verified.
+    """Return the path of an entry's file and its content, whose hash has been verified.
 
-    The content is read once: the bytes that are returned are those that were verified.
+    The file is read only once, so the returned bytes are exactly those that were verified.
 
     Raises:
-        CifarZooError: if the file cannot be downloaded, or is damaged where it lies.
+        CifarZooError: If the file cannot be downloaded, or is damaged in the wheel or the checkout.
     """
     path = _at_hand(entry)
     if path is None:
@@ -103,7 +103,7 @@ def _damaged(path: Path, problem: str) -> str:
 
 
 def _unpublished(name: str, command: str) -> str:
-    """The message for a network without published weights."""
+    """Return the message for a network without published weights."""
     others = [other for other, tags in read_manifest().items() if other != name and available(best(tags)[1])]
     nearest = difflib.get_close_matches(name, others, n=1, cutoff=0)
     return (
@@ -117,14 +117,14 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
     """Load weights into a network.
 
     Args:
-        model: the network, of any options: of another number of classes, of another input shape, without a top. It
-            then takes over the weights of the layers before the classifier.
-        spec: of the network.
-        weights: "cifar10" for the best published weights, a tag, or the path of a .weights.h5 file.
+        model: `keras.Model`. It may differ from the network of the weights in the number of classes, in the input shape
+            or by `include_top=False`. All weights except those of such a classifier are then loaded.
+        spec: `ModelInfo` of the network.
+        weights: A tag, "cifar10" for the best published weights, or the path of a .weights.h5 file.
 
     Raises:
-        CifarZooError: if there are no such weights, the file is not right, or they do not fit. The network keeps its
-            weights then.
+        CifarZooError: If there are no such weights, or if the file is invalid or does not fit the network. The network
+            keeps its weights in this case.
     """
     from cifar_zoo.weights import files  # imports Keras
 
@@ -145,7 +145,7 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
         files.assign(model, stored, path)
         return
     source = _source(model, spec, stored, path)
-    if given and not stored.values:  # more than the network itself has
+    if given and not stored.values:  # more values than the network itself has
         stored = files.read_file(path, files.most_bytes(source))
     files.assign(source, stored, path)
     new_classifier = _classes(files.layout(model)) != _classes(stored.layout)
@@ -153,22 +153,22 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
 
 
 def _source(model: keras.Model, spec: ModelInfo, stored: Stored, path: Path) -> keras.Model:
-    """A network of the same architecture that the weights in a file fit."""
+    """Build a network of the same architecture that matches the weights in a file."""
     shape = (*spec.input_shape[:2], model.input_shape[-1])
     classes = _classes(stored.layout)
     if classes and classes > MOST_CLASSES:
-        raise CifarZooError(f"{path}: is for {classes:,} classes; there may be {MOST_CLASSES:,}")
+        raise CifarZooError(f"{path}: is for {classes:,} classes; at most {MOST_CLASSES:,} are allowed")
     return spec.build(input_shape=shape, **({"classes": classes} if classes else {"include_top": False}))
 
 
 def _classes(layout: Layout) -> int | None:
-    """The number of classes that the classifier of a layout is for; None without one."""
+    """Return the number of classes of the classifier in a layout, or None if there is none."""
     kernel = layout.get("classifier/0")
     return kernel[-1] if kernel else None
 
 
 def _take_over(model: keras.Model, source: keras.Model, name: str, weights: str, new_classifier: bool) -> None:
-    """Copy the weights of all layers, but those of a classifier for another number of classes."""
+    """Copy the weights of all layers, except those of a classifier for another number of classes."""
     taken = [
         layer
         for layer in model.layers

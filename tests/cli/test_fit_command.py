@@ -39,7 +39,7 @@ def test_the_time_may_be_up_after_a_seed(small_npz, tmp_path, as_json):
     arguments += ["--seeds", "0,1,2", "--max-minutes", 50, *(["--json"] if as_json else [])]
     done = drive(*arguments)
     assert done.returncode == 0, done.stderr
-    message = "stopped for time before seed 1; the same command goes on with it"
+    message = "stopped by --max-minutes before seed 1; the same command resumes with it"
     assert (done.stderr if as_json else done.stdout).splitlines()[-1] == message
     if as_json:
         assert json.loads(done.stdout)["finished"]

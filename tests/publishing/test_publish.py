@@ -123,7 +123,7 @@ def test_private(hub, staged):
     assert hub.repositories[REPOSITORY].private
     before = staged[1].read_bytes()
     hub.add("org/open", {})
-    with pytest.raises(CifarZooError, match="org/open is there already, and public; make it private on the hub"):
+    with pytest.raises(CifarZooError, match="org/open already exists and is public; make it private on the hub"):
         publish("org/open", *staged, private=True)
     assert hub.files("org/open") == {} and staged[1].read_bytes() == before
 
@@ -167,15 +167,15 @@ def test_an_interrupted_upload_is_safe_to_repeat(hub, staged, monkeypatch, what)
 @pytest.mark.parametrize(
     "status, message",
     [
-        (401, "the token is not accepted; make one that may write at {url}/settings/tokens and set HF_TOKEN"),
-        (403, "the token may not write there"),
+        (401, "the token is not accepted; make one with write access at {url}/settings/tokens and set HF_TOKEN"),
+        (403, "the token has no write access there"),
         (404, "the token cannot see the repository"),
-        (412, "somebody else has changed the repository meanwhile; run the command again"),
-        (413, "the hub takes no files of this size"),
-        ((429, {"Retry-After": "77"}), "the hub asks for fewer requests; wait 77 seconds, then run"),
+        (412, "the repository was changed in the meantime; run the command again"),
+        (413, "the hub does not accept files of this size"),
+        ((429, {"Retry-After": "77"}), "too many requests; wait 77 seconds, then run"),
         (429, "wait some minutes, then run the command again"),
-        (503, "the hub has a fault of its own; run the command again later"),
-        (418, "the hub refuses"),
+        (503, "the hub reports an internal error; run the command again later"),
+        (418, "the hub refuses the request"),
     ],
 )
 def test_what_to_do_where_the_hub_refuses(hub, staged, status, message):
@@ -193,10 +193,10 @@ def test_a_wrong_token_no_token_and_no_hub(hub, staged, monkeypatch, tmp_path):
     assert publish(REPOSITORY, *staged, token=f"{TOKEN}\n").revision
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(CifarZooError, match="^no token; make one that may write at .* and set HF_TOKEN to it"):
+    with pytest.raises(CifarZooError, match="^no token; make one with write access at .* and set HF_TOKEN to it"):
         publish(REPOSITORY, *staged)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(CifarZooError, match="it gives no answer; check the network and HF_ENDPOINT"):
+    with pytest.raises(CifarZooError, match="there is no response; check the network and HF_ENDPOINT"):
         publish(REPOSITORY, *staged, token=TOKEN)
 
 
@@ -208,7 +208,7 @@ def test_a_hub_that_keeps_something_else_is_found_out(hub, staged, monkeypatch):
 
     monkeypatch.setattr(Repository, "commit", damage)
     before = staged[1].read_bytes()
-    with pytest.raises(CifarZooError, match="has something else for resnet20/.*, squeeze1/.* than what was sent"):
+    with pytest.raises(CifarZooError, match="differs from the uploaded files in resnet20/.*, squeeze1/.*"):
         publish(REPOSITORY, *staged)
     assert staged[1].read_bytes() == before
     monkeypatch.setattr(Repository, "commit", keep)
@@ -245,13 +245,13 @@ def edit_json(path, **values):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda folder: (folder / "squeeze1.zoo.weights.h5").write_bytes(b"1"), "has 1 bytes in place of 358,464 of"),
-        (lambda folder: (folder / "golden.npz").unlink(), "squeeze1/zoo/golden.npz of the manifest is not there"),
+        (lambda folder: (folder / "squeeze1.zoo.weights.h5").write_bytes(b"1"), "has 1 bytes instead of 358,464 of"),
+        (lambda folder: (folder / "golden.npz").unlink(), "squeeze1/zoo/golden.npz of the manifest is missing"),
         (lambda folder: (folder / "notes.txt").write_text("?"), "squeeze1/zoo/notes.txt is in no entry of"),
         (lambda folder: shutil.copytree(folder, folder.parent / "two"), "squeeze1/two/README.md, .* is in no entry"),
         (lambda folder: (folder / "link").symlink_to("/etc/hostname"), "link: is a link"),
-        (lambda folder: edit_json(folder / "metrics.json", test_accuracy=0.99), "accuracy 0.99 is not 0.8844"),
-        (lambda folder: edit_json(folder / "config.json", secret="hf_" + 34 * "x"), "config.json: holds what looks"),
+        (lambda folder: edit_json(folder / "metrics.json", test_accuracy=0.99), "accuracy 0.99 is not the 0.8844"),
+        (lambda folder: edit_json(folder / "config.json", secret="hf_" + 34 * "x"), "config.json: contains what looks"),
         (lambda folder: (folder / "README.md").write_text("# A card\n"), "README.md: must have library_name keras"),
         (lambda folder: (folder / "README.md").write_text("---\na: [\n---\n"), "README.md: its front matter cannot be"),
         (
@@ -306,7 +306,7 @@ def test_the_command(zoo, hub, staged):
     assert done.returncode == 0 and done.stderr == ""
     *lines, total = done.stdout.splitlines()
     listed = {path: int(size.replace(",", "")) for size, path in map(str.split, lines)}
-    assert total == f"{len(listed)} files, {sum(listed.values()):,} bytes in all would be in org/zoo; nothing was sent"
+    assert total == f"org/zoo would have {len(listed)} files, {sum(listed.values()):,} bytes; nothing was uploaded"
     for path in staged[0].rglob("*.*"):
         assert listed[path.relative_to(staged[0]).as_posix()] == path.stat().st_size
     assert hub.log == [] and staged[1].read_bytes() == before

@@ -63,9 +63,9 @@ def test_a_run_without_test_figures_is_refused(zoo, small_npz, tmp_path):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"epocs": 3}, "recipe is none of this version .*epocs"),
-        ({"epochs": -3}, "recipe is none of this version .*epochs must be greater than 0"),
-        ({"schedule": []}, "recipe is none of this version .*schedule"),
+        ({"epocs": 3}, "recipe does not fit this version .*epocs"),
+        ({"epochs": -3}, "recipe does not fit this version .*epochs must be greater than 0"),
+        ({"schedule": []}, "recipe does not fit this version .*schedule"),
     ],
 )
 def test_a_recipe_of_another_version_is_refused(fields, message):

@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_run_is_refused(broken_off, tmp_path, other):
     break_off(tmp_path / "other", **other)
     directory = shutil.copytree(broken_off, tmp_path / "run")
     shutil.copy(tmp_path / "other" / "checkpoint.npz", directory)
-    refused(directory, "it is of another run")
+    refused(directory, "it belongs to another run")
 
 
 def spoil(change):
@@ -118,7 +118,7 @@ DAMAGES = {
     "no seconds": (spoil(lambda state, _: state.pop("seconds")), "seconds"),
     "seconds": (spoil(lambda state, _: state.update(seconds="1")), "seconds"),
     "no history": (spoil(lambda state, _: state.pop("history")), "history"),
-    "history": (spoil(lambda state, _: state.update(history=[])), "its history of 0 epochs is not that of 5 steps"),
+    "history": (spoil(lambda state, _: state.update(history=[])), "its history of 0 epochs does not match its 5 steps"),
     "a list": (spoil(lambda state, _: state.update(history=[[1.0]])), "history"),
     "no metrics": (spoil(lambda state, _: state.update(partial_metrics=None)), "it has no metrics"),
     "fewer metrics": (spoil(lambda state, _: state["partial_metrics"].pop()), "its metrics have the shapes"),
@@ -146,5 +146,5 @@ def test_the_previous_checkpoint_takes_the_place_of_one_of_another_run(broken_of
     (directory / "checkpoint.npz").rename(directory / "checkpoint-previous.npz")
     shutil.copy(tmp_path / "other" / "checkpoint.npz", directory)
     run = fit(directory)
-    assert run.finished and "it is of another run" in caplog.text
+    assert run.finished and "it belongs to another run" in caplog.text
     assert len(run.history) == len(whole.history)

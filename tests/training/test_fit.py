@@ -284,7 +284,7 @@ def test_plain_lines_where_there_is_no_terminal(small_npz, tmp_path, capsys, ver
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == lines
     for line in printed:
-        for word in ("epoch", "loss", "accuracy", "rate", "images/s", "left"):
+        for word in ("epoch", "loss", "accuracy", " lr ", "images/s", "left"):
             assert word in line
 
 

@@ -297,7 +297,7 @@ def test_damaged_files_of_a_run_are_refused(unbroken, small_npz, tmp_path, name)
 def test_the_time_is_kept(small_npz, tmp_path):
     started = time.monotonic()
     output = finish(start(small_npz, tmp_path, "--epochs", 1000, "--max-minutes", 0.15))
-    assert "stopped for time after" in output
+    assert "stopped by --max-minutes after" in output
     assert (tmp_path / "checkpoint.npz").exists() and not (tmp_path / "metrics.json").exists()
     assert time.monotonic() - started < 50  # 9 s and the start of a process on a busy machine
 
@@ -360,7 +360,7 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(broken_off, smal
     newest.write_bytes(DAMAGES[damage](newest.read_bytes()))
     fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
     (record,) = [record.message for record in caplog.records if record.name.startswith("cifar_zoo")]
-    assert f"{newest} cannot be read as a checkpoint" in record and "goes on from checkpoint-previous.npz" in record
+    assert f"{newest} cannot be read as a checkpoint" in record and "resumes from checkpoint-previous.npz" in record
     assert_same(directory, broken_off / "whole")
 
 
@@ -400,7 +400,7 @@ def test_the_command_says_in_one_line_what_it_does_about_a_damaged_checkpoint(un
     (directory / "checkpoint.npz").write_bytes((unbroken / "checkpoint.npz").read_bytes()[:5000])
     output = finish(start(small_npz, directory))
     (line,) = [line for line in output.splitlines() if "checkpoint" in line]
-    assert line.startswith(str(directory / "checkpoint.npz")) and "goes on from checkpoint-previous.npz" in line
+    assert line.startswith(str(directory / "checkpoint.npz")) and "resumes from checkpoint-previous.npz" in line
     assert len(output.splitlines()) == 2  # the other one has the accuracy
     assert_same(directory, unbroken)
 
@@ -440,7 +440,7 @@ def test_a_checkpoint_that_finds_no_room_ends_no_training(unbroken, small_npz, t
     directory = tmp_path / "run"
     output = finish(start(small_npz, directory, file_size=(unbroken / "checkpoint.npz").stat().st_size // 2))
     (line,) = lines_about(output, "checkpoint.npz")
-    assert "File too large" in line and "MB" in line and "the training goes on" in line
+    assert "File too large" in line and "MB" in line and "training continues" in line
     assert files(directory).keys() == {"config.json", "history.csv", "metrics.json", "model.weights.h5"}
     assert_same(directory, unbroken, checkpoints=False)
 
@@ -454,7 +454,7 @@ def test_where_the_weights_find_no_room_the_same_command_ends_the_run_later(unbr
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 2 and "Traceback" not in output
     assert len(lines_about(output, "checkpoint.npz")) == 1
-    assert output.splitlines()[-1].startswith("cifar-zoo: the training is done, but not written")
+    assert output.splitlines()[-1].startswith("cifar-zoo: training is complete, but its results cannot be written")
     after = files(directory)
     assert after.pop("history.csv") != before.pop("history.csv") and after == before  # the earlier checkpoints, whole
     assert "epoch 4/4" in finish(start(small_npz, directory))
@@ -519,7 +519,7 @@ def test_writing_is_tried_again(small_npz, broken_off, tmp_path, monkeypatch, ca
     with pytest.raises(BreakOff):
         fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0, callbacks=callbacks)
     (record,) = [record.message for record in caplog.records if record.name.startswith("cifar_zoo")]
-    assert "checkpoint.npz" in record and "the training goes on" in record
+    assert "checkpoint.npz" in record and "training continues" in record
     assert checkpoint(directory / "checkpoint-previous.npz")[2] == 7  # the first one for which there was room
     fit_cifar10(small_network(), SMALL, run_dir=directory, data=small_npz, verbose=0)
     assert_same(directory, broken_off / "whole")
@@ -541,7 +541,7 @@ def test_a_loss_that_is_not_finite_is_not_kept(small_npz, tmp_path, monkeypatch)
 
 def test_a_run_that_stops_for_time_says_that_it_could_not_be_kept(small_npz, tmp_path, monkeypatch):
     callbacks = [MakesRoom(monkeypatch, 999), SlowSteps(monkeypatch)]
-    with pytest.raises(CifarZooError, match=r"checkpoint\.npz'; the same command goes on from the previous checkpoint"):
+    with pytest.raises(CifarZooError, match=r"checkpoint\.npz'; the same command resumes from the previous checkpoint"):
         fit_cifar10(
             small_network(), SMALL, run_dir=tmp_path / "run", data=small_npz, verbose=0, callbacks=callbacks,
             max_minutes=0.1,

@@ -276,7 +276,7 @@ EDITS = [
     (long_layer, "too long or not printable"),
     (layer_with_a_path, "impossible name"),
     (swapped_names, r"classifier/0 is \(3, 3, 3, 4\), and tiny needs \(6, 10\)"),
-    (same_name, "has /layers/conv2d/0, which tiny has not"),
+    (same_name, "has /layers/conv2d/0, which tiny does not have"),
     (array_as_a_name, "not printable"),
     (other_type("S10"), r"is of dtype \|S10"),
     (other_type("complex64"), "is of dtype <c8"),
@@ -293,8 +293,8 @@ EDITS = [
     (value(1e300), "stem/0 holds values too large for <f4"),
     (missing_array, "has no classifier/1, which tiny needs"),
     (missing_layer, "has no classifier/0, which tiny needs"),
-    (surplus_layer, "has /layers/dense_2/0, which tiny has not"),
-    (surplus_variable_of_the_network, "has .*/0, which tiny has not"),
+    (surplus_layer, "has /layers/dense_2/0, which tiny does not have"),
+    (surplus_variable_of_the_network, "has .*/0, which tiny does not have"),
     (other_shape, r"stem/0 is \(3, 3, 3, 5\), and tiny needs \(3, 3, 3, 4\)"),
     (same_size_in_another_shape, r"stem/0 is \(3, 3, 4, 3\), and tiny needs \(3, 3, 3, 4\)"),
 ]
@@ -369,7 +369,7 @@ def rewrite(path, source, **options):
 
 def test_userblock(network, path, good):
     rewrite(path, good, userblock_size=512)
-    assert_refused(network, path, "it begins with something else")
+    assert_refused(network, path, "its signature is missing")
 
 
 @pytest.mark.parametrize(
@@ -579,5 +579,5 @@ def test_the_reader_says_what_it_found(good, tmp_path):
 def test_a_file_for_very_many_classes_builds_no_network(tmp_path):
     file = tmp_path / "many.weights.h5"
     save_weights(cifar_zoo.create_model("nin0", classes=100_001), file)
-    with pytest.raises(CifarZooError, match="is for 100,001 classes; there may be 100,000"):
+    with pytest.raises(CifarZooError, match="is for 100,001 classes; at most 100,000 are allowed"):
         cifar_zoo.create_model("nin0", weights=str(file))

@@ -133,19 +133,19 @@ NOWHERE = "set HF_ENDPOINT to a mirror, or run `cifar-zoo download squeeze1 --ta
         ("GET", "close", None, f"cannot be fetched .*{NOWHERE}", 4),
         ("GET", "cut", 0, "cannot be fetched", 4),
         ("*", "slow", 0.5, "cannot be fetched .*timed out", 4),
-        ("HEAD", "status", 401, r"may not be read \(401\); set HF_TOKEN", 1),
-        ("HEAD", "status", (403, {"X-Error-Code": "GatedRepo"}), r"may not be read \(403\); set HF_TOKEN", 1),
-        ("GET", "status", 403, r"may not be read \(403\); set HF_TOKEN", 1),
+        ("HEAD", "status", 401, r"cannot be accessed \(401\); set HF_TOKEN", 1),
+        ("HEAD", "status", (403, {"X-Error-Code": "GatedRepo"}), r"cannot be accessed \(403\); set HF_TOKEN", 1),
+        ("GET", "status", 403, r"cannot be accessed \(403\); set HF_TOKEN", 1),
         ("HEAD", "status", 404, r"is not there at commit [0-9a-f]{40} \(404\); upgrade cifar_zoo, or set HF_ENDP", 1),
         ("HEAD", "status", (404, {"X-Error-Code": "EntryNotFound"}), r"is not there at commit .* \(404\)", 1),
         ("HEAD", "status", (404, {"X-Error-Code": "RevisionNotFound"}), r"is not there at commit .* \(404\)", 1),
-        ("HEAD", "status", (404, {"X-Error-Code": "RepoNotFound"}), r"may not be read \(404\); set HF_TOKEN", 1),
+        ("HEAD", "status", (404, {"X-Error-Code": "RepoNotFound"}), r"cannot be accessed \(404\); set HF_TOKEN", 1),
         ("HEAD", "status", 429, r"too many requests of yours \(429\)", 4),
         ("HEAD", "status", (429, {"Retry-After": "3600"}), r"too many requests of yours \(429\)", 1),
         ("HEAD", "status", 500, "cannot be fetched .*500", 4),
         ("GET", "status", 500, "cannot be fetched .*500", 4),
         ("HEAD", "status", 200, "cannot be fetched .*does not seem to be", 4),
-        ("GET", "flip", None, "is not the published file: what came has the SHA-256 .* another mirror", 4),
+        ("GET", "flip", None, "is not the published file: the download has the SHA-256 .* another mirror", 4),
         ("HEAD", "length", 10, "cannot be fetched .*300010 but has size 300000", 4),
         ("GET", "length", -10, "cannot be fetched .*size 300000 but has size 299990", 4),
     ],
@@ -173,7 +173,7 @@ def test_another_file_of_the_same_size_or_not_is_refused(hub, home, pauses):
     entry = publish(hub)
     for other in (bytes(len(CONTENT)), CONTENT[:-1], CONTENT + b"0", b""):
         revision = hub.add("org/zoo", {entry.file: other})
-        with pytest.raises(CifarZooError, match="is not the published file: what came has"):
+        with pytest.raises(CifarZooError, match="is not the published file: the download has"):
             client.download(entry.model_copy(update=dict(revision=revision)))
         assert files(home) == []
 
@@ -196,7 +196,7 @@ def test_a_private_repository(home, pauses, monkeypatch):
         entry = publish(hub)
         for token in ("", "hf_wrong"):
             monkeypatch.setenv("HF_TOKEN", token)
-            with pytest.raises(CifarZooError, match=r"may not be read \(401\); set HF_TOKEN to a token that may"):
+            with pytest.raises(CifarZooError, match=r"cannot be accessed \(401\); set HF_TOKEN to a token with access"):
                 client.download(entry)
         monkeypatch.setenv("HF_TOKEN", "hf_right")
         hub.clear()
@@ -213,7 +213,7 @@ def test_a_cached_file_that_is_not_right_is_replaced(hub, home, pauses, monkeypa
     path.parent.mkdir(parents=True)
     path.write_bytes(old)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(CifarZooError, match=f"{path} has .* in place of .* HF_HUB_OFFLINE forbids a download; run"):
+    with pytest.raises(CifarZooError, match=f"{path} has .* instead of .* HF_HUB_OFFLINE forbids a download; run"):
         client.download(entry)
     assert path.read_bytes() == old and hub.log == []
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -368,10 +368,10 @@ def test_the_cache_command(home, process):
     assert {Path(row["path"]).name: row["problem"] for row in rows} == {
         "left": "is not in the manifest",
         "resnet20.zoo.weights.h5": None,
-        "squeeze1.zoo.weights.h5": f"has 4 bytes in place of {PUBLISHED.bytes:,}",
+        "squeeze1.zoo.weights.h5": f"has 4 bytes instead of {PUBLISHED.bytes:,}",
     }
     lines = finish(process("cache"))[0].splitlines()
-    assert len(lines) == 4 and lines[1].endswith("resnet20.zoo.weights.h5  right") and "3 files" in lines[3]
+    assert len(lines) == 4 and lines[1].endswith("resnet20.zoo.weights.h5  ok") and "3 files" in lines[3]
     assert len(finish(process("cache", "resnet20"))[0].splitlines()) == 2
     out, _ = finish(process("cache", "--clear", "squeeze1"))
     assert "1 files removed" in out and not path.exists()

@@ -262,10 +262,10 @@ def test_a_damaged_file_is_not_opened(tmp_path, monkeypatch):
     path.write_bytes(content)
     monkeypatch.setattr(store, "FOLDERS", (tmp_path,))
     monkeypatch.setattr(h5py, "File", lambda *_: pytest.fail("the file was opened"))
-    with pytest.raises(CifarZooError, match="is damaged: it has the SHA-256 .* in place of"):
+    with pytest.raises(CifarZooError, match="is damaged: it has the SHA-256 .* instead of"):
         cifar_zoo.models.squeeze1(weights="cifar10")
     path.write_bytes(content[:-1])
-    with pytest.raises(CifarZooError, match="is damaged: it has 358,463 bytes in place of 358,464; reinstall"):
+    with pytest.raises(CifarZooError, match="is damaged: it has 358,463 bytes instead of 358,464; reinstall"):
         cifar_zoo.models.squeeze1(weights="cifar10")
 
 

@@ -1,1 +1,1 @@
-"""The Keras callbacks of a run, one for each of its concerns."""
+"""The Keras callbacks of a run, one for each task."""

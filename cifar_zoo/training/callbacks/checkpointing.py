@@ -1,4 +1,4 @@
-"""Checkpoints of a run."""
+"""The callback that writes checkpoints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cifar_zoo.training.checkpoint import RunState, load_checkpoint, save_checkp
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Writes a checkpoint at least every two minutes, at the ends of epochs where it costs little, and at the end.
+    """Writes a checkpoint at least every two minutes, at the end of an epoch if this is cheap, and after the training.
 
     Args:
-        session: of the run.
+        session: `Session` of the run.
     """
 
     def __init__(self, session: Session) -> None:
@@ -27,7 +27,7 @@ class Checkpointing(keras.callbacks.Callback):
         self._partial_metrics: list[Any] | None = None
 
     def restore(self, trainer: keras.Model) -> None:
-        """Put a trainer and the session where the newest checkpoint left off, if there is one."""
+        """Restore the state of a trainer and of the session from the newest checkpoint, if there is one."""
         variables = _all_variables(trainer)
         place = next(i for i, variable in enumerate(variables) if variable is trainer.optimizer.iterations)
         shapes = [tuple(variable.shape) for variable in trainer.metrics_variables]
@@ -40,7 +40,7 @@ class Checkpointing(keras.callbacks.Callback):
             self._partial_metrics = state["partial_metrics"]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._partial_metrics:  # of the part of this epoch before the break; Keras has just reset them
+        if self._partial_metrics:  # of an interrupted epoch; Keras has just reset the metrics
             for variable, value in zip(self.model.metrics_variables, self._partial_metrics, strict=True):
                 variable.assign(value)
             self._partial_metrics = None
@@ -51,17 +51,23 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations)
-        broken_off = step % self.session.steps  # a later callback may reset the metrics of the epoch so far
-        if broken_off or (self.session.clock.checkpoint_is_due(epoch_ends=True) and not self.session.out_of_time):
+        interrupted = step % self.session.steps  # save now, as a later callback may reset the metrics
+        if interrupted or (self.session.clock.checkpoint_is_due(epoch_ends=True) and not self.session.out_of_time):
             self.save(step)
 
     def on_train_end(self, logs: Any = None) -> None:
         self.save(int(self.model.optimizer.iterations))
 
     def save(self, step: int) -> None:
-        """Write a checkpoint, unless there is one of this step.
+        """Write a checkpoint, unless one was written at this step already.
 
-        A full disk ends no training, unless this is where it stops for time.
+        If it cannot be written, for example to a full disk, a warning is logged and the training continues.
+
+        Args:
+            step: Integer. Number of completed steps of the run.
+
+        Raises:
+            CifarZooError: If it cannot be written when the time limit is reached.
         """
         if step == self._saved_step:
             return
@@ -77,10 +83,10 @@ class Checkpointing(keras.callbacks.Callback):
             self._saved_step = step
         except OSError as error:
             if session.out_of_time:
-                raise CifarZooError(f"{error}; the same command goes on from the previous checkpoint") from error
+                raise CifarZooError(f"{error}; the same command resumes from the previous checkpoint") from error
             session.run.warn(error)
 
 
 def _all_variables(trainer: keras.Model) -> list[keras.Variable]:
-    """All that the rest of a training depends on: weights, statistics, random generators, and the optimizer's."""
+    """Return all variables of a training: weights, batch-norm statistics, random generators and optimizer state."""
     return [*trainer.variables, *trainer.optimizer.variables]

@@ -1,4 +1,4 @@
-"""The end of a session's time."""
+"""The callback that stops the training at its time limit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cifar_zoo.training.callbacks.session import Session
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops the training when the time of the session's clock is up, within an epoch too.
+    """Stops the training at the time limit of the session's clock, also within an epoch.
 
     Args:
-        session: of the run; its `out_of_time` says afterwards whether this is why the training ended.
+        session: `Session` of the run. Its `out_of_time` is set to True when the training is stopped.
     """
 
     def __init__(self, session: Session) -> None:

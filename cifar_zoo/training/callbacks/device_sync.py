@@ -1,4 +1,4 @@
-"""Waiting for the device now and then."""
+"""The callback that synchronizes with the device."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from cifar_zoo.training.seeds import seed_step
 
 
 class SyncListener(Protocol):
-    """A callback that acts within an epoch, between two steps."""
+    """A callback that is called after each device sync within an epoch."""
 
     def on_device_sync(self, step: int) -> None:
-        """Is called when the device has done so many steps of the run, and no other is under way."""
+        """Called after the device has completed `step` steps of the run, while no step is running."""
 
 
 class DeviceSync(keras.callbacks.Callback):
-    """Waits for the device when the clock says so, checks the loss, and then calls its listeners in order.
+    """Synchronizes with the device when the clock requests it, checks the loss, and calls its listeners in order.
 
     Args:
-        session: of the run.
-        listeners: callbacks with a method `on_device_sync(step)`.
+        session: `Session` of the run.
+        listeners: List of callbacks with a method `on_device_sync(step)`.
 
     Raises:
-        CifarZooError: where the loss is not finite.
+        CifarZooError: If the loss is not finite.
     """
 
     def __init__(self, session: Session, listeners: Sequence[SyncListener]) -> None:
@@ -58,5 +58,5 @@ class DeviceSync(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise CifarZooError(
                 f"the loss is {loss} in epoch {epoch + 1}; lower the recipe's learning_rate or set its global_clipnorm "
-                f"(what {self.session.run.path} holds is from before)"
+                f"(the files in {self.session.run.path} are from before this)"
             )

@@ -1,4 +1,4 @@
-"""The history of a run."""
+"""The callback that records the history of a run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cifar_zoo.training.callbacks.session import Session
 
 
 class HistoryLogger(keras.callbacks.Callback):
-    """Measures the held-out images after every epoch, and keeps the session's history and history.csv.
+    """Evaluates the held-out images after each epoch, and updates the session's history and history.csv.
 
-    What is measured goes into the logs, where later callbacks find it as `val_loss` and `val_accuracy`.
+    `val_loss` and `val_accuracy` are added to the logs, in which later callbacks find them.
 
     Args:
-        session: of the run.
-        held_out: images and labels to be measured, or None.
+        session: `Session` of the run.
+        held_out: Tuple of the held-out images and their labels, or None.
     """
 
     def __init__(self, session: Session, held_out: Split | None) -> None:
@@ -26,12 +26,12 @@ class HistoryLogger(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._first_step = int(self.model.optimizer.iterations)
-        # Checkpoints say nothing about the network's speed: their time does not count.
+        # The time for writing checkpoints does not count towards the throughput.
         self._began = self.session.clock.seconds - self.session.clock.spent_on_checkpoints
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         session, logs, step = self.session, {} if logs is None else logs, int(self.model.optimizer.iterations)
-        if step % session.steps:  # broken off within the epoch
+        if step % session.steps:  # interrupted within the epoch
             return
         seconds = session.clock.seconds - session.clock.spent_on_checkpoints - self._began
         if self.held_out is not None:
@@ -50,7 +50,7 @@ class HistoryLogger(keras.callbacks.Callback):
         self.write()
 
     def write(self) -> None:
-        """Write history.csv. A full disk ends no training: all of it is in the next checkpoint, too."""
+        """Write history.csv. A failure only logs a warning, because checkpoints contain the history as well."""
         try:
             self.session.run.write_history(self.session.history)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Signals that end a training."""
+"""The callback that ends the training after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cifar_zoo.training.clock import Clock
 
 
 class Interruption(keras.callbacks.Callback):
-    """Lets Ctrl-C and SIGTERM end the training after the step that is under way, with a checkpoint; twice, at once.
+    """Ends the training after the current step with a checkpoint on Ctrl-C or SIGTERM. A second signal ends it at once.
 
-    Ctrl-C raises KeyboardInterrupt, as ever. SIGTERM, which the schedulers of clusters send, raises SystemExit with
-    the code 143.
+    Ctrl-C then raises KeyboardInterrupt as usual. SIGTERM, which cluster schedulers send, raises SystemExit with the
+    exit code 143.
 
     Args:
-        clock: of the session; a signal requests a device sync from it.
-        save: writes a checkpoint of a step.
+        clock: `Clock` of the session, from which a signal requests a device sync.
+        save: Function that writes a checkpoint, given the number of completed steps.
     """
 
     def __init__(self, clock: Clock, save: Callable[[int], None]) -> None:
@@ -30,8 +30,11 @@ class Interruption(keras.callbacks.Callback):
         self._training, self._signal = False, 0
 
     @contextmanager
-    def heeding_signals(self) -> Iterator[None]:
-        """Handle the signals for a while, where nobody else does. Only the main thread can."""
+    def handling_signals(self) -> Iterator[None]:
+        """Handle these signals within this context.
+
+        A signal with a handler other than the default is left alone, and so are both outside of the main thread.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return

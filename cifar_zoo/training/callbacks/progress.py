@@ -1,4 +1,4 @@
-"""What a training shows: a live bar on a terminal, plain lines elsewhere."""
+"""The callback that shows the progress of a training."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """One line an epoch and, on a terminal, a bar that is refreshed twice a second.
+    """Shows a progress bar, refreshed twice a second, and prints one line per epoch.
 
     Args:
-        epochs: number of epochs of the run.
-        steps: steps an epoch.
-        batch_size: images a step.
-        rate: the learning-rate schedule.
-        verbose: "auto", 0 (nothing), 1 (bar) or 2 (lines).
+        epochs: Integer. Number of epochs of the run.
+        steps: Integer. Number of steps in an epoch.
+        batch_size: Integer. Number of images in a step.
+        learning_rate: `keras.optimizers.schedules.LearningRateSchedule` of the run.
+        verbose: 0 = silent, 1 = progress bar and lines, 2 = lines only. "auto" becomes 1 on a terminal and 2 otherwise.
     """
 
-    # Keras may then call the batch hook from a thread of its own, and no step waits for the values of the one before.
+    # This lets Keras call the batch hooks from another thread, so that no step waits for the logs of the previous one.
     async_safe = True
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, rate: Any, verbose: str | int = "auto") -> None:
+    def __init__(
+        self, epochs: int, steps: int, batch_size: int, learning_rate: Any, verbose: str | int = "auto"
+    ) -> None:
         super().__init__()
-        self.epochs, self.steps, self.batch_size, self.rate = epochs, steps, batch_size, rate
+        self.epochs, self.steps, self.batch_size, self.learning_rate = epochs, steps, batch_size, learning_rate
         if verbose == "auto":
             verbose = 1 if sys.stdout is not None and sys.stdout.isatty() else 2
-        self.verbose = verbose if sys.stdout is not None else 0  # there is none in a windowed application
+        self.verbose = verbose if sys.stdout is not None else 0  # a windowed application has no standard output
         self._bar: Progress | None = None
         self._first_step = -1
 
@@ -38,7 +40,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._epoch = epoch
         self._offset = int(self.model.optimizer.iterations) - epoch * self.steps
         self._epoch_start = self._refreshed = time.monotonic()
-        if self._first_step < 0:  # of this process: what the estimate of the time left is based on
+        if self._first_step < 0:  # of this process, for the estimate of the remaining time
             self._first_step, self._start = epoch * self.steps + self._offset, self._epoch_start
         if self.verbose == 1:
             columns = (TextColumn("epoch {task.description}"), BarColumn(None), MofNCompleteColumn())
@@ -66,7 +68,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back; also where the training ended in an exception."""
+        """Remove the progress bar. This must also be called if the training ends with an exception."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -77,7 +79,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         left = (now - self._start) / max(step - self._first_step, 1) * (self.epochs * self.steps - step)
         parts = [f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in ("loss", "accuracy") if name in logs]
         parts += [f"{name} {float(logs[name]):.4f}" for name in ("val_loss", "val_accuracy") if name in logs]
-        parts += [f"rate {float(self.rate(step)):.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
+        parts += [f"lr {float(self.learning_rate(step)):.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
         return "  ".join(parts)
 
 

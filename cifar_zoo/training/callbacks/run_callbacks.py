@@ -1,4 +1,4 @@
-"""The callbacks of a whole run as one."""
+"""The list of the callbacks of a run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import keras
 
 
 class RunCallbacks(keras.callbacks.CallbackList):
-    """A list of callbacks for which several calls of `fit` are one training.
+    """A `keras.callbacks.CallbackList` that treats several calls of `fit` as one training.
 
-    What is left of a broken epoch takes a call of its own. Callbacks with a state, such as `EarlyStopping`, must not
-    begin anew after it: they hear of the beginning and the end of the training from `begin` and `end` alone.
+    The remaining steps of an interrupted epoch need a separate call of `fit`. Callbacks with a state, such as
+    `EarlyStopping`, must not be reset after it. Therefore `on_train_begin` and `on_train_end` of the callbacks are
+    called only by `begin` and `end`.
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Do nothing: see `begin`."""
+        """Do nothing. See `begin`."""
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Do nothing: see `end`."""
+        """Do nothing. See `end`."""
 
     def begin(self) -> None:
-        """Tell the callbacks that the training begins."""
+        """Call `on_train_begin` of all callbacks."""
         super().on_train_begin()
 
     def end(self, logs: dict[str, Any] | None = None) -> None:
-        """Tell the callbacks that the training has ended."""
+        """Call `on_train_end` of all callbacks."""
         super().on_train_end(logs)

@@ -1,4 +1,4 @@
-"""What the callbacks of a run share."""
+"""The state that the callbacks of a run share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cifar_zoo.training.run import RunDirectory
 
 @dataclass
 class Session:
-    """A process's part of a run: the data that its callbacks share.
+    """The part of a run that takes place in one process. A run that is resumed consists of several sessions.
 
     Attributes:
-        run: the run directory.
-        clock: of this process.
-        steps: steps an epoch.
-        batch_size: images a step.
-        seed: of the run.
-        history: one dict an epoch, those of earlier sessions included.
-        earlier_seconds: time that earlier sessions took.
-        out_of_time: whether the deadline ended the training.
+        run: `RunDirectory` of the run.
+        clock: `Clock` of this session.
+        steps: Integer. Number of steps in an epoch.
+        batch_size: Integer. Number of images in a step.
+        seed: Integer. Seed of the run.
+        history: List of dicts, one per epoch, including those of earlier sessions.
+        earlier_seconds: Float. Time that earlier sessions took.
+        out_of_time: Boolean. Whether the training was stopped at its time limit.
     """
 
     run: RunDirectory
@@ -35,5 +35,5 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the run, earlier sessions included."""
+        """Time spent on the run in seconds, including earlier sessions."""
         return self.earlier_seconds + self.clock.seconds
