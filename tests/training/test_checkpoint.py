@@ -126,7 +126,7 @@ DAMAGES = {
     "a field more": (spoil(lambda state, _: state.update(more=1)), "more"),
     "another type": (
         spoil(lambda _, arrays: arrays.update(variable_00000=arrays["variable_00000"].astype("float64"))),
-        "variables are not the",
+        "variables do not match the",
     ),
 }
 
