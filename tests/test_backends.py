@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = [
     "cifar_zoo/layers",
     "tests/layers",
-    "tests/test_saving.py",
     "tests/training/test_muon.py",
     "tests/training/test_optimizers.py",
     "tests/training/test_schedules.py",
