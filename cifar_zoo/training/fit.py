@@ -19,6 +19,7 @@ from cifar_zoo.backend.compile_cache import keep_compiled_steps
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, hardware_precision
+from cifar_zoo.backend.seeds import seeded
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
@@ -42,7 +43,6 @@ from cifar_zoo.training.optimize import learning_rate, optimizer
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import find_recipe
 from cifar_zoo.training.run import RunDirectory
-from cifar_zoo.training.seeds import seeded
 from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import BatchStatistics, Trainer
 from cifar_zoo.weights.files import load_weights, round_to_half

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import keras
 
+from cifar_zoo.backend.seeds import seed_step
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.training.callbacks.session import Session
-from cifar_zoo.training.seeds import seed_step
 
 
 class SyncListener(Protocol):
