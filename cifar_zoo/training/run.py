@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +86,7 @@ class RunDirectory:
         """
         size = 4 * model.count_params() + 4096 * len(model.variables) + 65536
         try:
-            for folder in (Path(tempfile.gettempdir()), self.path):
-                check_room(folder, size)  # HDF5 may crash with a segmentation fault on a full disk
+            check_room(self.path, size)  # before anything is written, so that a full disk leaves no half of a result
             self.write_history(history)
             save_weights(model, self.weights)
             write_json(self.path / "metrics.json", metrics)
