@@ -139,6 +139,12 @@ RESNET_MUON = Recipe(
     epochs=90, optimizer="muon", learning_rate=0.02, sgd_lr_multiplier=5.0, l2=0.05, cutout=8, alternating_flip=True
 )
 
+# Source: ours, for a GPU. 40 epochs of batches of 512. The learning rate was chosen with resnet20 in runs of 12 epochs
+# of such batches: 0.02 and 0.03 gave 86.7 and 88.2 % of held-out images.
+LARGE_BATCH_MUON = RESNET_MUON.with_(
+    epochs=40, batch_size=512, learning_rate=0.03, l2=0.07, label_smoothing=0.1, ema_decay=0.996
+)
+
 # By the name of the recipe, then by the name of the network, or of its family, or "" for all others.
 RECIPES: dict[str, dict[str, Recipe]] = {
     "zoo": {
@@ -152,6 +158,21 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         # It has no batch norm. In 8 epochs SGD gave 71.3 % of held-out images, Muon 86.5; with cutout and the
         # alternating flip 85.3, but 2.7 points less on the training images.
         "squeezenet": RESNET_MUON.with_(epochs=80, global_clipnorm=1.0, warmup_epochs=3.0),
+        **dict.fromkeys(
+            (
+                "resnet18",
+                "resnet50",
+                "se_resnet50",
+                "cbam_resnet50",
+                "densenet121",
+                "mobilenet_v3",
+                "xception",
+                "inception_v3",
+                "inception_v4",
+                "shufflenet_v2",
+            ),
+            LARGE_BATCH_MUON,
+        ),
     },
     "paper": {
         # The published accuracy belongs to this recipe and a network with an 11x11 stem.

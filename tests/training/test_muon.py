@@ -15,11 +15,13 @@ SHAPES = {
     "grouped/kernel": (3, 3, 2, 8),
     "dense/kernel": (12, 7),
     "depthwise/kernel": (3, 3, 6, 1),
+    "separable/depthwise_kernel": (3, 3, 5, 2),
     "one_input/kernel": (1, 5),
     "classifier/kernel": (16, 10),
     "conv/bias": (16,),
 }
-MATRICES = list(SHAPES)[:4]
+DEPTHWISE = ["depthwise/kernel", "separable/depthwise_kernel"]
+MATRICES = list(SHAPES)[:4] + DEPTHWISE
 STEPS = [{name: RANDOM.normal(size=shape).astype("float32") for name, shape in SHAPES.items()} for _ in range(6)]
 RATES = [0.1, 0.1, 0.05, 0.05, 0.2, 0.2]
 
@@ -39,6 +41,13 @@ def trajectory(optimizer, names=tuple(SHAPES)):
         optimizer.apply([ops.convert_to_tensor(gradients[name]) for name in names])
         values.append([ops.convert_to_numpy(variable) for variable in variables])
     return [dict(zip(names, weights, strict=True)) for weights in values]
+
+
+def matrices(name, kernel):
+    """The matrices (inputs, outputs) of a kernel: one, or one for each channel of a depthwise convolution."""
+    if name in DEPTHWISE:
+        return [kernel[:, :, channel].reshape(9, -1) for channel in range(kernel.shape[2])]
+    return [kernel.reshape(-1, kernel.shape[-1])]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -74,11 +83,24 @@ def test_matrices_follow_torch(dtype, tolerance, nesterov):
 def test_the_step_of_every_hidden_kernel_is_orthogonal_and_scaled():
     before, after = trajectory(Muon(momentum=0.9))[:2]
     for name in MATRICES:
-        outputs = SHAPES[name][-1]
-        step = ((before[name] - after[name]) / RATES[0]).reshape(-1, outputs)
-        scale = np.sqrt(max(1, outputs / len(step)))
-        values = np.linalg.svd(step, compute_uv=False) / scale
-        assert values.min() > 0.6 and values.max() < 1.3, name
+        for step in matrices(name, (before[name] - after[name]) / RATES[0]):
+            inputs, outputs = step.shape
+            values = np.linalg.svd(step, compute_uv=False) / np.sqrt(max(1, outputs / inputs))
+            assert values.min() > 0.6 and values.max() < 1.3, name
+
+
+def test_every_channel_of_a_depthwise_kernel_follows_the_rule_of_a_convolution_with_one_input():
+    name = "separable/depthwise_kernel"
+    together = trajectory(Muon(l2=0.1), [name])
+    for channel in range(5):
+        kernel = keras.Variable(together[0][name][:, :, channel : channel + 1], name="kernel")
+        optimizer = Muon(l2=0.1)
+        optimizer.build([kernel])
+        for gradients, rate, after in zip(STEPS, RATES, together[1:], strict=True):
+            optimizer.learning_rate = rate
+            optimizer.apply([ops.convert_to_tensor(gradients[name][:, :, channel : channel + 1])])
+            alone = ops.convert_to_numpy(kernel)[:, :, 0]
+            np.testing.assert_allclose(after[name][:, :, channel], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_l2_by_path_shrinks_only_the_matrices_it_names():
@@ -93,9 +115,9 @@ def test_a_fixed_norm_leaves_the_step_and_takes_the_place_of_the_penalty():
     plain, fixed = trajectory(Muon()), trajectory(Muon(fixed_norm=True, l2=0.1, sgd_lr_multiplier=1.0))
     for name in MATRICES:
         norm = np.sqrt(SHAPES[name][-1])
-        first = plain[1][name] / np.linalg.norm(plain[1][name])
-        np.testing.assert_allclose(fixed[1][name], norm * first, rtol=1e-5, atol=1e-6)
-        norms = [np.linalg.norm(weights[name]) for weights in fixed[1:]]
+        for found, expected in zip(matrices(name, fixed[1][name]), matrices(name, plain[1][name]), strict=True):
+            np.testing.assert_allclose(found, norm * expected / np.linalg.norm(expected), rtol=1e-5, atol=1e-6)
+        norms = [np.linalg.norm(matrix) for weights in fixed[1:] for matrix in matrices(name, weights[name])]
         np.testing.assert_allclose(norms, norm, rtol=1e-5)
     penalty = RATES[0] * (1 + 0.95) * 0.1 * plain[0]["classifier/kernel"]  # as all other weights have it
     expected = plain[1]["classifier/kernel"] - penalty
@@ -121,7 +143,7 @@ def test_what_is_excluded_is_named():
     before, after = trajectory(Muon(exclude=("conv", "dense"), momentum=0.0))[:2]
     for name in SHAPES:
         plain = np.allclose(after[name], before[name] - RATES[0] * STEPS[0][name], atol=1e-6)
-        assert plain == (name not in ("wide/kernel", "grouped/kernel", "classifier/kernel")), name
+        assert plain == (name not in ("wide/kernel", "grouped/kernel", *DEPTHWISE, "classifier/kernel")), name
 
 
 def test_kernels_of_a_network_are_found_by_their_paths():
@@ -156,7 +178,7 @@ def test_clipping_averages_and_training_go_together(lookahead):
 
 
 def test_serialization():
-    optimizer = Muon(0.3, 0.8, 0.25, ("head",), "bfloat16", True, nesterov=False, l2=1e-3, ema_decay=0.99)
+    optimizer = Muon(0.3, 0.8, 0.25, ("head",), ("dw",), "bfloat16", True, nesterov=False, l2=1e-3, ema_decay=0.99)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -22,17 +22,19 @@ class Muon(SGD):
     A kernel of two or more dimensions is a matrix (inputs, outputs); for a convolution the inputs are the values under
     its window. The step of a matrix is its Nesterov momentum with all singular values brought near 1, times
     sqrt(max(1, outputs / inputs)): `w -= learning_rate * (step + l2 * w)`. The penalty is added after the momentum,
-    because the size of the step does not depend on the size of the gradient. (Keras' own Muon leaves convolutions to
-    AdamW.)
+    because the size of the step does not depend on the size of the gradient. The kernel of a depthwise convolution has
+    one matrix per channel. (Keras' own Muon leaves convolutions to AdamW.)
 
-    Biases, batch norm, excluded kernels, and matrices of one row or column, such as those of depthwise convolutions,
-    follow the rule of `SGD` with the learning rate `learning_rate * sgd_lr_multiplier`.
+    Biases, batch norm, excluded kernels, and other matrices of one row or column follow the rule of `SGD` with the
+    learning rate `learning_rate * sgd_lr_multiplier`.
 
     Args:
         learning_rate: Float or `LearningRateSchedule`, for the matrices.
         momentum: Float in [0, 1).
         sgd_lr_multiplier: Positive float, the learning-rate multiplier of all other weights.
         exclude: Strings. A variable with one of them in its path is not a hidden kernel.
+        depthwise: Strings. A hidden kernel with one of them in its path is that of a depthwise convolution, of shape
+            (height, width, channels, outputs per channel).
         matrix_dtype: String, the dtype of the orthogonalization. "bfloat16" is faster on hardware that supports it.
         fixed_norm: Boolean. Whether each matrix is scaled to the norm sqrt(outputs) after every step, instead of the
             penalty, so that the learning rate alone decides how far it turns. For kernels before batch norm, which
@@ -59,6 +61,7 @@ class Muon(SGD):
         momentum: float = 0.95,
         sgd_lr_multiplier: float = 1.0,
         exclude: Sequence[str] = ("classifier",),
+        depthwise: Sequence[str] = ("depthwise",),
         matrix_dtype: str = "float32",
         fixed_norm: bool = False,
         name: str = "muon",
@@ -68,6 +71,7 @@ class Muon(SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.sgd_lr_multiplier = sgd_lr_multiplier
         self.exclude = tuple(exclude)
+        self.depthwise = tuple(depthwise)
         self.matrix_dtype = matrix_dtype
         self.fixed_norm = fixed_norm
 
@@ -76,11 +80,14 @@ class Muon(SGD):
         if self.built:
             return
         super().build(variables)
+        hidden = [not _contains(variable.path, self.exclude) for variable in variables]
+        self._is_depthwise = [
+            len(variable.shape) == 4 and kernel and _contains(variable.path, self.depthwise)
+            for variable, kernel in zip(variables, hidden, strict=True)
+        ]
         self._is_matrix = [
-            len(variable.shape) > 1
-            and 1 < variable.shape[-1] < math.prod(variable.shape)
-            and not any(word in variable.path for word in self.exclude)
-            for variable in variables
+            depthwise or (kernel and len(variable.shape) > 1 and 1 < variable.shape[-1] < math.prod(variable.shape))
+            for variable, kernel, depthwise in zip(variables, hidden, self._is_depthwise, strict=True)
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -97,13 +104,13 @@ class Muon(SGD):
             momentum=self.momentum,
             nesterov=self.nesterov,
         )
-        matrix = ops.reshape(direction, (-1, direction.shape[-1]))
-        inputs, outputs = matrix.shape
-        step = math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrix, self.matrix_dtype)
-        step = ops.reshape(step, direction.shape)
+        to_matrices, to_kernel = _reshaping(variable.shape, self._is_depthwise[index])
+        matrices = to_matrices(direction)
+        inputs, outputs = matrices.shape[-2:]
+        step = to_kernel(math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrices, self.matrix_dtype))
         if self.fixed_norm:
-            moved = variable - learning_rate * step
-            moved = moved * (math.sqrt(outputs) / ops.norm(ops.reshape(moved, -1)))
+            matrices = to_matrices(variable - learning_rate * step)
+            moved = to_kernel(matrices * (math.sqrt(outputs) / _norm(matrices)))
         else:
             moved = variable - learning_rate * add_l2(step, variable, self._l2[index])
         self.assign(variable, moved)
@@ -111,7 +118,7 @@ class Muon(SGD):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer as plain values."""
-        own = {name: getattr(self, name) for name in ("sgd_lr_multiplier", "exclude", "matrix_dtype", "fixed_norm")}
+        own = {name: getattr(self, name) for name in ("sgd_lr_multiplier", "exclude", "depthwise", "matrix_dtype", "fixed_norm")}
         return {**super().get_config(), **own}
 
 
@@ -121,16 +128,36 @@ def orthogonalize(matrix: Any, dtype: str = "float32") -> Any:
     The coefficients are those of Jordan et al.: small singular values grow fast, and all end at about 0.7..1.2.
 
     Args:
-        matrix: Tensor of shape (rows, columns).
+        matrix: Tensor of shape (..., rows, columns).
         dtype: String, the dtype of the computation.
 
     Returns: a tensor of the shape and the dtype of `matrix`.
     """
-    rows, columns = matrix.shape
-    x = ops.cast(matrix / (ops.norm(matrix) + 1e-7), dtype)
-    x = ops.transpose(x) if rows > columns else x  # the smaller side as rows makes the smaller product
+    rows, columns = matrix.shape[-2:]
+    x = ops.cast(matrix / (_norm(matrix) + 1e-7), dtype)
+    x = ops.swapaxes(x, -1, -2) if rows > columns else x  # the smaller side as rows makes the smaller product
     for _ in range(5):
-        square = ops.matmul(x, ops.transpose(x))
+        square = ops.matmul(x, ops.swapaxes(x, -1, -2))
         x = 3.4445 * x + ops.matmul(-4.7750 * square + 2.0315 * ops.matmul(square, square), x)
-    x = ops.transpose(x) if rows > columns else x
+    x = ops.swapaxes(x, -1, -2) if rows > columns else x
     return ops.cast(x, matrix.dtype)
+
+
+def _norm(matrix: Any) -> Any:
+    """Return the Frobenius norm of each matrix, of shape (..., 1, 1)."""
+    return ops.sqrt(ops.sum(ops.square(matrix), axis=(-2, -1), keepdims=True))
+
+
+def _contains(path: str, words: Sequence[str]) -> bool:
+    return any(word in path for word in words)
+
+
+def _reshaping(shape: Sequence[int], depthwise: bool) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return the functions from a kernel to its matrices (..., inputs, outputs) and back."""
+    if not depthwise:
+        return lambda kernel: ops.reshape(kernel, (-1, shape[-1])), lambda matrix: ops.reshape(matrix, shape)
+    height, width, channels, outputs = shape
+    return (
+        lambda kernel: ops.swapaxes(ops.reshape(kernel, (height * width, channels, outputs)), 0, 1),
+        lambda matrices: ops.reshape(ops.swapaxes(matrices, 0, 1), shape),
+    )
