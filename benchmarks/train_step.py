@@ -64,8 +64,8 @@ def recipe_of(name):
     from cifar_zoo.training.recipes import find_recipe
 
     recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_lr_multiplier=1.0, cutout=0, alternating_flip=False)
-    length = {"epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
-    if recipe != Recipe(**length, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
+    plain = {field: getattr(recipe, field) for field in ("epochs", "warmup_epochs", "batch_size")}
+    if recipe != Recipe(**plain, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
         raise SystemExit(f"of a recipe, the PyTorch code supports only {', '.join(KNOWN_TO_TORCH)}")
     return recipe
 

@@ -144,16 +144,24 @@ def test_the_recipe_search_measures_the_held_out_images_only(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), "uint8")
     data = {"x_train": images, "y_train": labels, "x_test": images[:100], "y_test": labels[-100:]}
     np.savez(tmp_path / "small.npz", **data)
-    for smoothing in ("0.0", "0.1"):
-        settings = ["--epochs", "4", "--set", "batch_size=16", "--set", f"label_smoothing={smoothing}"]
+    folders = [tmp_path / f"run{smoothing}" for smoothing in ("0.0", "0.1")]
+    for folder in folders:
+        settings = ["--epochs", "4", "--set", "batch_size=16", "--set", f"label_smoothing={folder.name[3:]}"]
         subprocess.run(
-            [sys.executable, BENCHMARKS / "recipe_search.py", "squeeze0", *settings, "--json", tmp_path / "found.json"],
+            [sys.executable, "-m", "cifar_zoo", "fit", "squeeze0", *settings, "--holdout", "5000", "--run-dir", folder],
             check=True,
             env={**os.environ, "CIFAR_ZOO_DATA": str(tmp_path / "small.npz")},
         )
+    search = [sys.executable, BENCHMARKS / "recipe_search.py", "--json", tmp_path / "found.json"]
+    for folder in folders:  # one after the other: the second is appended
+        subprocess.run([*search, folder], check=True)
     runs = json.loads((tmp_path / "found.json").read_text())["runs"]
     assert [(run["network"], run["accuracy"], run["recipe"]["epochs"]) for run in runs] == [("squeeze0", 0.8, 4)] * 2
     assert [run["recipe"]["label_smoothing"] for run in runs] == [0.0, 0.1]
+    config = json.loads((folders[0] / "config.json").read_text())
+    (folders[0] / "config.json").write_text(json.dumps({**config, "evaluate_test": True}))
+    refused = subprocess.run([*search, folders[0]], capture_output=True, text=True)
+    assert refused.returncode == 2 and "leave the test images alone" in refused.stderr
 
 
 def test_each_ablation_leaves_out_what_it_says():

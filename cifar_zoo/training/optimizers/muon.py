@@ -118,8 +118,8 @@ class Muon(SGD):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer as plain values."""
-        own = {name: getattr(self, name) for name in ("sgd_lr_multiplier", "exclude", "depthwise", "matrix_dtype", "fixed_norm")}
-        return {**super().get_config(), **own}
+        own = ("sgd_lr_multiplier", "exclude", "depthwise", "matrix_dtype", "fixed_norm")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def orthogonalize(matrix: Any, dtype: str = "float32") -> Any:
