@@ -2,8 +2,8 @@
 
 import keras
 
+from cifar_zoo.checks import integer
 from cifar_zoo.layers.channel_attention import ChannelAttention
-from cifar_zoo.layers.checks import integer
 from cifar_zoo.layers.spatial_attention import SpatialAttention
 
 

@@ -3,7 +3,7 @@
 import keras
 
 from cifar_zoo.backend import convolution
-from cifar_zoo.layers.checks import integer, sides
+from cifar_zoo.checks import integer, sides
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cifar_zoo.layers.checks import integer
+from cifar_zoo.checks import integer
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

@@ -3,7 +3,7 @@
 import keras
 
 from cifar_zoo.backend import pooling
-from cifar_zoo.layers.checks import sides
+from cifar_zoo.checks import sides
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

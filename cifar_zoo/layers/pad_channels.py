@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from cifar_zoo.layers.checks import integer
+from cifar_zoo.checks import integer
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

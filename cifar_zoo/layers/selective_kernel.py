@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from cifar_zoo.checks import integer
 from cifar_zoo.layers.batch_normalization import BatchNormalization
-from cifar_zoo.layers.checks import integer
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_zoo.checks import integer
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.lazy import Tensor, keras, layers
 from cifar_zoo.models.blocks import CHANNELS_LAST, Stages, pooled_head
@@ -69,7 +69,7 @@ class Architecture:
             CifarZooError: If a value cannot be used.
         """
         input_shape = _checked_shape(registered, input_shape)
-        classes = _checked_classes(registered, classes)
+        classes = integer(f"{registered}: classes", classes)
         _check_activation(registered, classifier_activation)
         _check_pooling(registered, pooling, features)
 
@@ -103,33 +103,15 @@ def _last_map(registered: str, stages: Stages) -> Tensor:
     return list(stages.values())[-1]
 
 
-def _positive_integer(value: Any) -> int | None:
-    """Return a positive integer of any type, such as NumPy's, as an int, and None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = operator.index(value)
-    except TypeError:
-        return None
-    return number if number > 0 else None
-
-
 def _checked_shape(registered: str, input_shape: Any) -> tuple[int | None, ...]:
     try:
-        sizes = tuple(input_shape)
-    except TypeError:
-        sizes = ()
-    checked = tuple(None if size is None else _positive_integer(size) for size in sizes)
-    unusable = any(new is None and old is not None for new, old in zip(checked, sizes, strict=True))
-    if len(checked) != 3 or unusable or checked[-1] is None:
-        raise CifarZooError(f"{registered}: input_shape must be (height, width, channels), not {input_shape!r}")
-    return checked
-
-
-def _checked_classes(registered: str, classes: Any) -> int:
-    if (checked := _positive_integer(classes)) is None:
-        raise CifarZooError(f"{registered}: classes must be a positive integer, not {classes!r}")
-    return checked
+        height, width, channels = input_shape
+        sides = (integer("side", side, or_none=True) for side in (height, width))
+        return (*sides, integer("channels", channels))
+    except (TypeError, ValueError):
+        raise CifarZooError(
+            f"{registered}: input_shape must be (height, width, channels), not {input_shape!r}"
+        ) from None
 
 
 def _check_activation(registered: str, classifier_activation: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, hardware_precision
 from cifar_zoo.backend.seeds import seeded
+from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
@@ -139,12 +139,12 @@ def fit_cifar10(
     """
     started = time.monotonic()
     options = _Options(
-        epochs=_integer("epochs", epochs),
-        batch_size=_integer("batch_size", batch_size),
-        examples=_integer("examples", examples),
-        holdout=_integer("holdout", holdout),
-        seed=_integer("seed", seed),
-        steps_per_execution=_integer("steps_per_execution", steps_per_execution),
+        epochs=integer("epochs", epochs, at_least=None, or_none=True),
+        batch_size=integer("batch_size", batch_size, at_least=None, or_none=True),
+        examples=integer("examples", examples, at_least=None, or_none=True),
+        holdout=integer("holdout", holdout, at_least=None),
+        seed=integer("seed", seed, at_least=None),
+        steps_per_execution=integer("steps_per_execution", steps_per_execution, at_least=None),
         precision=precision or hardware_precision(),
         max_minutes=_minutes(max_minutes),
         evaluate_test=not holdout if evaluate_test is None else bool(evaluate_test),
@@ -211,18 +211,6 @@ class _Splits:
     train: Split
     held_out: Split | None
     test: Split | None
-
-
-def _integer(name: str, value: Any) -> Any:
-    """Return an argument as an int. None is returned unchanged for arguments that may be None."""
-    if value is None and name in ("epochs", "batch_size", "examples"):
-        return None
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise CifarZooError(f"{name} must be an integer, not {value!r}") from None
 
 
 def _minutes(value: Any) -> float:

@@ -12,7 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import CosineDecay as CosineDecay
 from keras.optimizers.schedules import LearningRateSchedule
 
-from cifar_zoo.training.checks import check_not_negative, check_positive
+from cifar_zoo.checks import check_not_negative, check_positive
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")

@@ -1,4 +1,4 @@
-"""Download of weights from the Hugging Face hub or a mirror, and their local cache.
+"""Weights from the Hugging Face hub, a mirror or a folder, and their local cache.
 
 The environment variables `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_TOKEN` of huggingface_hub apply. The cache is in
 `CIFAR_ZOO_HOME`.
@@ -17,10 +17,10 @@ import time
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import home_folder
+from cifar_zoo.files import home_folder, write_atomically
 from cifar_zoo.weights.manifest import Entry, read_manifest
 
 _log = logging.getLogger(__name__)
@@ -72,6 +72,39 @@ def download(entry: Entry) -> Path:
             _log.warning("%s: %s; trying again in %g s", entry.file, _first_line(reason), pause)
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def copy_to_cache(entry: Entry, folder: Path) -> Path:
+    """Return the path of a published file in the cache, after copying it from a folder if necessary.
+
+    Args:
+        entry: `Entry` of the file.
+        folder: Path of a folder that has the file under its path in the manifest, such as weights/ of a checkout, or
+            under its name alone. The root of a checkout will do, too.
+
+    Raises:
+        CifarZooError: If the file is not there or is not the published one, or cannot be written.
+    """
+    if found := read_cached(entry):
+        return found[0]
+    source = find_in(folder, entry)
+    if source is None:
+        raise CifarZooError(f"{folder} has no {entry.file}; name a folder that has, such as weights/ of a checkout")
+    content, problem = entry.read(source)
+    if problem:
+        raise CifarZooError(f"{source} is not the published file: it {problem}")
+    try:
+        path = _place(entry)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise CifarZooError(_no_room(str(source), error, entry)) from error
+    return path
+
+
+def find_in(folder: Path, entry: Entry) -> Path | None:
+    """Return the path of an entry's file in a folder, as for `copy_to_cache`, or None."""
+    paths = (entry.file, f"weights/{entry.file}", PurePosixPath(entry.file).name)
+    return next((path for name in paths if (path := folder / name).is_file()), None)
 
 
 def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
@@ -183,10 +216,7 @@ def _explain(error: BaseException, entry: Entry) -> str:
     if isinstance(error, _WrongFileError):
         return f"{what} is not the published file: {error}; try again later, or set HF_ENDPOINT to another mirror"
     if isinstance(error, OSError) and error.errno:
-        return (
-            f"{what} cannot be kept below {cache_folder()}: {os.strerror(error.errno)}; make room for "
-            f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
-        )
+        return _no_room(what, error, entry)
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
         return f"{what} cannot be accessed ({status}); set HF_TOKEN to a token with access, or run `hf auth login`"
     if status == 404:
@@ -199,6 +229,13 @@ def _explain(error: BaseException, entry: Entry) -> str:
     return (
         f"{what} cannot be fetched ({_first_line(error)}); try again later, set HF_ENDPOINT to a mirror, or run "
         f"`{_command(entry)}` where there is a network and copy {cache_folder()}"
+    )
+
+
+def _no_room(what: str, error: OSError, entry: Entry) -> str:
+    return (
+        f"{what} cannot be kept below {cache_folder()}: {os.strerror(error.errno or 0)}; make room for "
+        f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
     )
 
 

@@ -42,7 +42,7 @@ def find_entry(name: str, weights: str) -> Entry:
     """
     tags = read_manifest().get(name, {})
     if not tags:
-        raise CifarZooError(_unpublished(name, f"cifar-zoo fit {name}"))
+        raise CifarZooError(_unpublished(name))
     if weights == "cifar10":
         return best(tags)[1]
     if weights not in tags:
@@ -71,7 +71,7 @@ def locate(entry: Entry) -> Path:
             raise CifarZooError(_damaged(path, problem))
         return path
     if entry.repository is None and read_cached(entry) is None:
-        raise CifarZooError(_unpublished(entry.file.split("/")[0], entry.command))
+        raise CifarZooError(_elsewhere(entry))
     return download(entry)
 
 
@@ -102,15 +102,26 @@ def _damaged(path: Path, problem: str) -> str:
     return f"{path} is damaged: it {problem}; reinstall cifar_zoo"
 
 
-def _unpublished(name: str, command: str) -> str:
+def _elsewhere(entry: Entry) -> str:
+    """Return the message for weights that are neither on this machine nor on the hub."""
+    name = entry.file.split("/")[0]
+    return (
+        f"the weights of {name} are not part of this installation and not on the hub yet; `cifar-zoo download {name} "
+        f"--from FOLDER` takes them from weights/ of a checkout, and `{entry.command}` trains some. {_others(name)}"
+    )
+
+
+def _unpublished(name: str) -> str:
     """Return the message for a network without published weights."""
+    return f"{name} has no published weights yet; `cifar-zoo fit {name}` trains some. {_others(name)}"
+
+
+def _others(name: str) -> str:
     others = [other for other, tags in read_manifest().items() if other != name and available(best(tags)[1])]
     nearest = difflib.get_close_matches(name, others, n=1, cutoff=0)
     return (
-        f"{name} has no published weights yet; `{command}` trains some. "
-        + (f"The nearest network that has is {nearest[0]}. " if nearest else "")
-        + "Else pass weights=None, or a .weights.h5 file"
-    )
+        f"The nearest network that has is {nearest[0]}. " if nearest else ""
+    ) + "Else pass weights=None, or a .weights.h5 file"
 
 
 def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:

@@ -332,12 +332,44 @@ def test_the_command(hub, home, process):
         (["squeeze2"], "there is no network 'squeeze2'; did you mean squeeze"),
         (["squeeze1", "--tag", "other"], "squeeze1 has no weights 'other'; there are 'cifar10' and 'zoo'"),
         (["resnet32"], "no published weights yet; `cifar-zoo fit resnet32` trains some. The nearest network that has"),
-        (["nin0"], "no published weights yet; `fit it so` trains some. The nearest network that has is resnet20"),
+        (["nin0"], "`cifar-zoo download nin0 --from FOLDER` takes them from weights/ of a checkout"),
+        (["nin0"], "and `fit it so` trains some. The nearest network that has is resnet20"),
         ([], "name the networks, or give --all"),
         (["squeeze1", "--all"], "name the networks, or give --all"),
     ]:  # fmt: skip
         out, err = finish(process("download", *arguments), code=2)
         assert out == "" and err.startswith("cifar-zoo: ") and message in err and err.count("\n") == 1
+
+
+def test_from_a_folder(hub, home, process, tmp_path):
+    """From weights/ of a checkout, its root, or a folder with files alone; the hub is not asked."""
+    entry = read_manifest()["squeeze1"]["zoo"]
+    path = home / "weights" / entry.file
+    flat, damaged, empty = (tmp_path / name for name in ("flat", "damaged", "empty"))
+    for folder in (flat, damaged, empty):
+        folder.mkdir()
+    shutil.copy(ROOT / "weights" / entry.file, flat)
+    content = bytearray(weights_of("squeeze1"))
+    content[-1] ^= 1
+    (damaged / path.name).write_bytes(content)
+    for folder, message in [
+        (damaged, "is not the published file: it has the SHA-256"),
+        (empty, f"has no {entry.file}; name a folder that has"),
+        (tmp_path / "absent", f"has no {entry.file}; name a folder that has"),
+    ]:
+        out, err = finish(process("download", "squeeze1", "--from", folder), code=2)
+        assert out == "" and str(folder) in err and message in err and err.count("\n") == 1 and not path.exists()
+    for folder in (flat, ROOT, ROOT / "weights"):
+        out, _ = finish(process("download", "squeeze1", "--from", folder))
+        assert out == f"squeeze1: {path} ({entry.bytes:,} bytes)\n" and path.read_bytes() == weights_of("squeeze1")
+        shutil.rmtree(home)
+    rows = json.loads(finish(process("download", "--all", "--from", ROOT, "--json"))[0])
+    assert [row["name"] for row in rows] == ["resnet20", "squeeze1"]
+    _, err = finish(process("download", "--all", "--from", empty), code=2)
+    assert f"{empty} has no weights of this release" in err
+    assert hub.log == []
+    code = "import cifar_zoo; cifar_zoo.models.squeeze1(weights='cifar10')"
+    finish(process(code=code, HF_HUB_OFFLINE="1"))
 
 
 def test_a_progress_bar_on_a_terminal(hub, process, site):

@@ -11,7 +11,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from cifar_zoo.backend.optimizer_steps import add_l2, momentum_direction
-from cifar_zoo.training.checks import check_positive
+from cifar_zoo.checks import check_positive
 from cifar_zoo.training.optimizers.sgd import SGD
 
 

@@ -12,7 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from cifar_zoo.backend.optimizer_steps import ema_step, momentum_step
-from cifar_zoo.training.checks import check_not_negative
+from cifar_zoo.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
