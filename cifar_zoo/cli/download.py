@@ -31,12 +31,15 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
     if bool(names) == everything:
         raise click.UsageError("name the networks, or give --all")
     if everything:
+        tags = {"cifar10", *(tag for tags in read_manifest().values() for tag in tags)}
+        if tag not in tags:
+            raise CifarZooError(f"no weights have the tag {tag!r}; there are {', '.join(sorted(tags))}")
         having = {name: find_entry(name, tag) for name, tags in read_manifest().items() if tag in {"cifar10", *tags}}
-        entries = {
-            name: entry for name, entry in having.items() if (find_in(folder, entry) if folder else available(entry))
-        }
-        if folder and not entries:
-            raise CifarZooError(f"{folder} has no weights of this release; name weights/ of a checkout")
+        is_there = available if folder is None else lambda entry: find_in(folder, entry) is not None
+        entries = {name: entry for name, entry in having.items() if is_there(entry)}
+        if not entries:
+            where = "this machine and the hub have" if folder is None else f"{folder} has"
+            raise CifarZooError(f"{where} no weights {tag!r}; `--from FOLDER` copies them from weights/ of a checkout")
     else:
         entries = {name: find_entry(model_info(name).name, tag) for name in names}
     rows = []

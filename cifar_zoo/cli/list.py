@@ -16,11 +16,15 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
 
     PATTERN is a shell pattern such as "resnet*"; by default all networks are listed.
     """
+    from cifar_zoo.errors import CifarZooError
     from cifar_zoo.registry import list_models, model_info
     from cifar_zoo.weights.manifest import best, read_manifest
 
     manifest = read_manifest()
     infos = [model_info(name) for name in list_models(pattern, pretrained=pretrained)]
+    if not infos and pattern != "*":
+        kind = "network with pretrained weights" if pretrained else "network"
+        raise CifarZooError(f"no {kind} matches {pattern!r}; `cifar-zoo list` shows all networks")
     accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
     if as_json:
         rows = [

@@ -82,7 +82,10 @@ def check_split(split: Split, where: str, side: int | None = None) -> Split:
     Raises:
         CifarZooError: If they are anything else.
     """
-    x, y = (np.asarray(array) for array in split)
+    try:
+        x, y = (np.asarray(array) for array in split)
+    except (TypeError, ValueError):  # no sequence, not of two, or not arrays
+        raise CifarZooError(f"{where} must be a pair (images, labels) of arrays, not {_described(split)}") from None
     size = (side, side) if side else x.shape[1:3]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (*size, 3) or not len(x):
         wanted = "32, 32" if side else "rows, columns"
@@ -94,6 +97,12 @@ def check_split(split: Split, where: str, side: int | None = None) -> Split:
     if y.min() < 0 or y.max() > 9:
         raise CifarZooError(f"{where} labels must be 0..9, not {y.min()}..{y.max()}")
     return x, y.astype(np.uint8)
+
+
+def _described(value: Any) -> str:
+    """The type of a value and, if it has one, its length."""
+    name = type(value).__name__
+    return f"a {name} of {len(value)}" if hasattr(value, "__len__") else f"a {name}"
 
 
 def _read_npz(path: Path) -> Dataset:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
@@ -55,7 +57,10 @@ def evaluate(
         CifarZooError: If the data is not images with labels, the images are smaller than the network's input, or
             a label has no score.
     """
-    x, y = check_split(data, "data:") if isinstance(data, tuple) else load_cifar10(data)[1]
+    if data is None or isinstance(data, (str, os.PathLike)):
+        x, y = load_cifar10(data)[1]
+    else:
+        x, y = check_split(data, "data:")
     if len(model.output_shape) != 2 or model.output_shape[1] <= int(y.max()):
         raise CifarZooError(
             f"the labels go up to {y.max()}, and {model.name} gives {model.output_shape[1:]} scores for an image"
@@ -94,6 +99,7 @@ def predict_logits(
     Returns: float64 (n, classes). For a network that gives probabilities they are its log-probabilities, which differ
         from its own logits by one number an image: their softmax, and that of any average of them, is the same.
     """
+    batch_size = min(integer("batch_size", batch_size), max(len(images), 1))
     cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
     outputs = np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))
     if gives_logits(model) if from_logits is None else from_logits:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import CLASSES
 from cifar_zoo.data.images import read_image
 from cifar_zoo.errors import CifarZooError
@@ -41,6 +42,7 @@ def predict(
     Raises:
         CifarZooError: If an image cannot be read, the network does not give ten scores, or they are not numbers.
     """
+    top = integer("top", top, at_least=None)
     if not 1 <= top <= len(CLASSES):
         raise CifarZooError(f"top must be from 1 to {len(CLASSES)}, not {top}")
     if isinstance(images, (str, Path)) or not images:

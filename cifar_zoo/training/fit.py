@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -236,12 +237,16 @@ def _resolve_recipe(recipe: str | Recipe, model: keras.Model | str, options: _Op
 
 
 def _load_splits(data: Dataset | str | Path | None, options: _Options) -> _Splits:
-    if isinstance(data, tuple):
-        (x, y), test = (
-            check_split(split, f"data: {name}") for name, split in zip(("training", "test"), data, strict=True)
-        )
-    else:
+    if data is None or isinstance(data, (str, os.PathLike)):
         (x, y), test = load_cifar10(data)
+    else:
+        try:
+            train, test = data
+        except (TypeError, ValueError):
+            raise CifarZooError(
+                "data must be ((training images, labels), (test images, labels)), or the path of the data set"
+            ) from None
+        (x, y), test = check_split(train, "data: training"), check_split(test, "data: test")
     holdout, examples = options.holdout, options.examples
     if not 0 <= holdout < len(x):
         raise CifarZooError(f"holdout must be from 0 to {len(x) - 1}, not {holdout}")

@@ -48,7 +48,46 @@ def test_predict_gives_the_probabilities_of_the_network(tmp_path):
     np.testing.assert_allclose(found, expected[order], atol=2e-5)
 
 
+IMAGES, LABELS = np.zeros((4, 32, 32, 3), "uint8"), np.zeros(4, "int64")
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, None, "3", np.nan])
+def test_a_batch_size_that_is_none_is_refused(batch_size):
+    with pytest.raises(CifarZooError, match=f"batch_size must be a positive integer, not {batch_size!r}"):
+        evaluate(cifar_zoo.create_model("nin0"), (IMAGES, LABELS), batch_size=batch_size)
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    model = cifar_zoo.create_model("nin0")
+    images = np.random.default_rng(0).integers(0, 256, IMAGES.shape, "uint8")
+    small, large = (evaluate(model, (images, LABELS), batch_size=size) for size in (4, 10**19))
+    assert small == large
+
+
+@pytest.mark.parametrize(
+    "data, given",
+    [
+        ((IMAGES,), "a tuple of 1"),
+        ([(IMAGES, LABELS), (IMAGES, LABELS)], "a list of 2"),
+        ((IMAGES, LABELS, LABELS), "a tuple of 3"),
+        (IMAGES, "a ndarray of 4"),
+        (7, "a int"),
+    ],
+)
+def test_data_that_is_no_split_is_refused(data, given):
+    with pytest.raises(CifarZooError, match=rf"data: must be a pair \(images, labels\) of arrays, not {given}"):
+        evaluate(cifar_zoo.create_model("nin0"), data)
+
+
+def test_a_split_may_be_a_list():
+    model = cifar_zoo.create_model("nin0")
+    assert evaluate(model, [IMAGES, LABELS]) == evaluate(model, (IMAGES, LABELS))
+
+
 def test_bad_requests_are_refused(tmp_path):
+    for top in (2.5, True, None, "3"):
+        with pytest.raises(CifarZooError, match=f"top must be an integer, not {top!r}"):
+            predict("nin0", [tmp_path / "x.png"], top=top)
     with pytest.raises(CifarZooError, match="top must be from 1 to 10, not 0"):
         predict("nin0", [tmp_path / "x.png"], top=0)
     with pytest.raises(CifarZooError, match="there is no image"):

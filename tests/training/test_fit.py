@@ -20,6 +20,7 @@ from cifar_zoo.training.trainer import Trainer
 SMALL = Recipe(
     epochs=2, batch_size=64, learning_rate=0.02, global_clipnorm=1.0, padding=0, cutout=6, label_smoothing=0.1
 )
+IMAGES, LABELS = np.zeros((4, 32, 32, 3), "uint8"), np.zeros(4, "int64")
 
 
 def fit(small_npz, tmp_path, model="nin0", recipe=SMALL, **options):
@@ -99,6 +100,21 @@ def test_another_configuration_leaves_the_run_alone(finished, small_npz, change,
 def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, message):
     with pytest.raises(CifarZooError, match=message):
         fit(small_npz, tmp_path, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (((IMAGES, LABELS),), r"data must be \(\(training images, labels\), \(test images, labels\)\), or the path"),
+        ((IMAGES, LABELS), r"data: training must be a pair \(images, labels\) of arrays, not a ndarray of 4"),
+        (((IMAGES, LABELS), (IMAGES,)), r"data: test must be a pair \(images, labels\) of arrays, not a tuple of 1"),
+        (7, r"data must be \(\(training"),
+    ],
+)
+def test_data_that_is_no_pair_of_splits_is_refused(tmp_path, data, message):
+    with pytest.raises(CifarZooError, match=message):
+        fit(data, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
