@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name != "test_backends.py")  # as long as all others together: at once
     if not config.getoption("--full"):
         for item in items:
-            if "full" in item.keywords:
+            if item.get_closest_marker("full"):  # keywords hold the names of folders, too
                 item.add_marker(pytest.mark.skip(reason="takes long; runs with --full"))
 
 
