@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import cifar_zoo
+from cifar_zoo.weights.manifest import read_manifest
 
 
 def test_list(zoo):
@@ -25,7 +26,9 @@ def test_info(zoo):
     assert (info["params"], info["family"], info["input_shape"]) == (146_570, "sandbox", [24, 24, 3])
     assert info["weights"]["zoo"]["test_accuracy"] >= 0.86
     text = zoo("info", "resnet18").stdout
-    assert "11,185,034" in text and "none published" in text
+    assert "11,185,034" in text and "trained with: cifar-zoo fit resnet18" in text
+    untrained = next(name for name in cifar_zoo.list_models() if name not in read_manifest())
+    assert "none published" in zoo("info", untrained).stdout
 
 
 @pytest.fixture(scope="module")
