@@ -366,7 +366,7 @@ def test_from_a_folder(hub, home, process, tmp_path):
     rows = json.loads(finish(process("download", "--all", "--from", ROOT, "--json"))[0])
     assert [row["name"] for row in rows] == ["resnet20", "squeeze1"]
     _, err = finish(process("download", "--all", "--from", empty), code=2)
-    assert f"{empty} has no weights of this release" in err
+    assert f"{empty} has no weights 'cifar10'; `--from FOLDER` copies them from weights/ of a checkout" in err
     assert hub.log == []
     code = "import cifar_zoo; cifar_zoo.models.squeeze1(weights='cifar10')"
     finish(process(code=code, HF_HUB_OFFLINE="1"))
