@@ -31,10 +31,11 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
     if bool(names) == everything:
         raise click.UsageError("name the networks, or give --all")
     if everything:
-        tags = {"cifar10", *(tag for tags in read_manifest().values() for tag in tags)}
-        if tag not in tags:
-            raise CifarZooError(f"no weights have the tag {tag!r}; there are {', '.join(sorted(tags))}")
-        having = {name: find_entry(name, tag) for name, tags in read_manifest().items() if tag in {"cifar10", *tags}}
+        manifest = read_manifest()
+        having = {name: find_entry(name, tag) for name, tags in manifest.items() if tag in {"cifar10", *tags}}
+        if not having:
+            known = sorted({"cifar10"}.union(*manifest.values()))
+            raise CifarZooError(f"no weights have the tag {tag!r}; there are {', '.join(known)}")
         is_there = available if folder is None else lambda entry: find_in(folder, entry) is not None
         entries = {name: entry for name, entry in having.items() if is_there(entry)}
         if not entries:

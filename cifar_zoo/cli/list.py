@@ -16,15 +16,11 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
 
     PATTERN is a shell pattern such as "resnet*"; by default all networks are listed.
     """
-    from cifar_zoo.errors import CifarZooError
-    from cifar_zoo.registry import list_models, model_info
+    from cifar_zoo.registry import model_info
     from cifar_zoo.weights.manifest import best, read_manifest
 
     manifest = read_manifest()
-    infos = [model_info(name) for name in list_models(pattern, pretrained=pretrained)]
-    if not infos and pattern != "*":
-        kind = "network with pretrained weights" if pretrained else "network"
-        raise CifarZooError(f"no {kind} matches {pattern!r}; `cifar-zoo list` shows all networks")
+    infos = [model_info(name) for name in matching(pattern, pretrained=pretrained)]
     accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
     if as_json:
         rows = [
@@ -38,3 +34,15 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
         shown = f"{accuracy[info.name]:.2%}" if info.name in accuracy else "-"
         params = "-" if info.params is None else f"{info.params:,}"
         click.echo(f"{info.name:{width}}  {params:>11}  {shown:>7}  {info.summary}")
+
+
+def matching(pattern: str, pretrained: bool = False) -> list[str]:
+    """Return the networks that match a pattern. Raises CifarZooError if it is not the default and none does."""
+    from cifar_zoo.errors import CifarZooError
+    from cifar_zoo.registry import list_models
+
+    names = list_models(pattern, pretrained=pretrained)
+    if not names and pattern != "*":
+        kind = "network with pretrained weights" if pretrained else "network"
+        raise CifarZooError(f"no {kind} matches {pattern!r}; `cifar-zoo list` shows all networks")
+    return names

@@ -18,13 +18,11 @@ def results(pattern: str, folder: Path | None, as_json: bool) -> None:
 
     PATTERN is a shell pattern such as "resnet*"; by default all networks are shown.
     """
+    from cifar_zoo.cli.list import matching
     from cifar_zoo.errors import CifarZooError
-    from cifar_zoo.registry import list_models
     from cifar_zoo.results import as_text, read_records, results_path, table
 
-    names = list_models(pattern)
-    if not names:
-        raise CifarZooError(f"no network matches {pattern!r}; `cifar-zoo list` shows all networks")
+    names = matching(pattern)
     if folder is not None and not folder.is_dir():
         raise CifarZooError(f"{folder} is not a folder")
     lines = table(read_records(folder or results_path()).values(), names)

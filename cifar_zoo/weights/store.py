@@ -70,7 +70,9 @@ def locate(entry: Entry) -> Path:
         if problem := entry.difference(path):
             raise CifarZooError(_damaged(path, problem))
         return path
-    if entry.repository is None and read_cached(entry) is None:
+    if cached := read_cached(entry):
+        return cached[0]
+    if entry.repository is None:
         raise CifarZooError(_elsewhere(entry))
     return download(entry)
 
@@ -117,11 +119,11 @@ def _unpublished(name: str) -> str:
 
 
 def _others(name: str) -> str:
+    """Return what else to do: the nearest network with weights, or no weights or a file."""
     others = [other for other, tags in read_manifest().items() if other != name and available(best(tags)[1])]
     nearest = difflib.get_close_matches(name, others, n=1, cutoff=0)
-    return (
-        f"The nearest network that has is {nearest[0]}. " if nearest else ""
-    ) + "Else pass weights=None, or a .weights.h5 file"
+    hint = f"The nearest network that has is {nearest[0]}. " if nearest else ""
+    return f"{hint}Else pass weights=None, or a .weights.h5 file"
 
 
 def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -104,13 +104,14 @@ class Muon(SGD):
             momentum=self.momentum,
             nesterov=self.nesterov,
         )
-        to_matrices, to_kernel = _reshaping(variable.shape, self._is_depthwise[index])
-        matrices = to_matrices(direction)
+        shape, depthwise = variable.shape, self._is_depthwise[index]
+        matrices = _to_matrices(direction, depthwise)
         inputs, outputs = matrices.shape[-2:]
-        step = to_kernel(math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrices, self.matrix_dtype))
+        step = math.sqrt(max(1, outputs / inputs)) * orthogonalize(matrices, self.matrix_dtype)
+        step = _to_kernel(step, shape, depthwise)
         if self.fixed_norm:
-            matrices = to_matrices(variable - learning_rate * step)
-            moved = to_kernel(matrices * (math.sqrt(outputs) / _norm(matrices)))
+            matrices = _to_matrices(variable - learning_rate * step, depthwise)
+            moved = _to_kernel(matrices * (math.sqrt(outputs) / _norm(matrices)), shape, depthwise)
         else:
             moved = variable - learning_rate * add_l2(step, variable, self._l2[index])
         self.assign(variable, moved)
@@ -152,12 +153,13 @@ def _contains(path: str, words: Sequence[str]) -> bool:
     return any(word in path for word in words)
 
 
-def _reshaping(shape: Sequence[int], depthwise: bool) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return the functions from a kernel to its matrices (..., inputs, outputs) and back."""
+def _to_matrices(kernel: Any, depthwise: bool) -> Any:
+    """Return the matrix (inputs, outputs) of a kernel, or those of all channels (channels, inputs, outputs)."""
     if not depthwise:
-        return lambda kernel: ops.reshape(kernel, (-1, shape[-1])), lambda matrix: ops.reshape(matrix, shape)
-    height, width, channels, outputs = shape
-    return (
-        lambda kernel: ops.swapaxes(ops.reshape(kernel, (height * width, channels, outputs)), 0, 1),
-        lambda matrices: ops.reshape(ops.swapaxes(matrices, 0, 1), shape),
-    )
+        return ops.reshape(kernel, (-1, kernel.shape[-1]))
+    return ops.swapaxes(ops.reshape(kernel, (-1, *kernel.shape[-2:])), 0, 1)
+
+
+def _to_kernel(matrices: Any, shape: Sequence[int], depthwise: bool) -> Any:
+    """Return the kernel of a shape whose matrices these are."""
+    return ops.reshape(ops.swapaxes(matrices, 0, 1) if depthwise else matrices, shape)
