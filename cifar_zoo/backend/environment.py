@@ -99,7 +99,7 @@ def _commit() -> str:
 
     Without a checkout it is the release of the package, and "unknown" if git fails.
     """
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return f"release {__version__}"
     try:

@@ -1,6 +1,17 @@
 """What is recorded about a run."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from cifar_zoo.backend.environment import without_paths
+from cifar_zoo.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_paths_stay_at_home():
@@ -8,3 +19,29 @@ def test_paths_stay_at_home():
     assert without_paths([*words, "--seed", "1", "--set", "l2=0 ", "--run-dir"]) == (
         "cifar-zoo fit nin0 --epochs 3 --seed 1 --set 'l2=0 '"
     )
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_commit_is_that_of_the_checkout(tmp_path):
+    """Of a copy: without a history, as installed, then with one, then with a changed file."""
+    source = tmp_path / "cifar_zoo"
+    shutil.copytree(ROOT / "cifar_zoo", source, ignore=shutil.ignore_patterns("__pycache__", "bundled"))
+    names = {
+        f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+
+    def run(*command):
+        options = {"cwd": tmp_path, "env": {**os.environ, **names}, "capture_output": True, "text": True}
+        return subprocess.run(command, check=True, **options).stdout.strip()
+
+    def recorded():
+        code = "from cifar_zoo.backend.environment import describe_environment as d; print(d()['commit'])"
+        return run(sys.executable, "-c", code)
+
+    assert recorded() == f"release {__version__}"
+    for command in (["init", "-q"], ["add", "cifar_zoo"], ["commit", "-q", "-m", "all"]):
+        run("git", *command)
+    head = run("git", "rev-parse", "HEAD")
+    assert len(head) == 40 and recorded() == head
+    (source / "version.py").write_text((source / "version.py").read_text() + "\n")
+    assert recorded() == f"{head}-changed"
