@@ -11,15 +11,17 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cifar_zoo.errors import CifarZooError
 
 _ABANDONED = 3600.0  # seconds without a change after which nobody is writing a temporary file any more
+LARGEST_TEXT = 16 * 2**20  # bytes of a JSON file, history or card; real ones have at most a few hundred thousand
 
 
 def home_folder() -> Path:
@@ -33,6 +35,77 @@ def user_folder(name: str) -> Path:
         return Path.home() / name
     except RuntimeError:  # neither HOME nor an entry in the password database
         return Path(tempfile.gettempdir()) / f"cifar_zoo-{os.getuid()}" / name
+
+
+def named_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that somebody named, with `~` expanded.
+
+    Raises:
+        CifarZooError: If no file can have this path: the user after `~` is unknown, or the path is too long, holds a
+            null character, or leads through something that is not a readable folder.
+    """
+    text = os.fspath(path)
+    shown = text if len(text) <= 300 else f"{text[:100]}... ({len(text)} characters)"
+    try:
+        expanded = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError):
+            expanded.stat()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise CifarZooError(f"{shown!r} is not a usable path ({reason})") from None
+    return expanded
+
+
+def open_file(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
+    """Open a file that somebody named, for reading in binary mode.
+
+    Anything else that can be opened is refused before it is read: a pipe would wait for a writer, a device may never
+    end, and opening some has effects.
+
+    Args:
+        path: Path of the file; `~` is expanded.
+        most: Integer or None. The largest size in bytes.
+
+    Raises:
+        CifarZooError: If there is no such file, it cannot be opened, or it is no regular file, empty or larger.
+    """
+    named = named_path(path)
+    try:
+        # Without O_NONBLOCK, opening a pipe waits.
+        descriptor = os.open(named, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise CifarZooError(f"there is no file {str(path)!r}") from None
+    except OSError as error:  # on Windows, this is what a folder gives
+        raise CifarZooError(f"{str(path)!r} cannot be opened ({error.strerror})") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise CifarZooError(f"{str(path)!r} is {kind}, where a file was expected")
+        if not status.st_size:  # as the files in /proc are, too, some of which wait when they are read
+            raise CifarZooError(f"{str(path)!r} is empty")
+        if most is not None and status.st_size > most:
+            raise CifarZooError(_too_large(path, most))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """Read a file that somebody named, of at most `most` bytes. Raises CifarZooError as `open_file` does."""
+    with open_file(path, most) as file:
+        try:
+            content = file.read(most + 1)  # more than was asked for, if the file grows meanwhile
+        except OSError as error:
+            raise CifarZooError(f"{str(path)!r} cannot be read ({error.strerror})") from None
+    if len(content) > most:
+        raise CifarZooError(_too_large(path, most))
+    return content
+
+
+def _too_large(path: str | os.PathLike[str], most: int) -> str:
+    return f"{str(path)!r} is larger than {most / 1e6:.1f} MB, the most that such a file can need"
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
@@ -119,8 +192,8 @@ def check_room(folder: Path, size: int) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises CifarZooError if the file is something else."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        value = json.loads(read_file(path, LARGEST_TEXT))
+    except (ValueError, RecursionError) as error:
         raise CifarZooError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
         raise CifarZooError(f"{path}: holds no JSON object")
@@ -129,8 +202,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_history(file: Path) -> list[dict[str, float]]:
     """The rows of a history.csv, one dict an epoch."""
-    with file.open(newline="") as lines:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    lines = read_file(file, LARGEST_TEXT).decode().splitlines()
+    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cifar_zoo import files
-from cifar_zoo.files import check_room, write_atomically, write_json
+from cifar_zoo import CifarZooError, files, load_cifar10
+from cifar_zoo.data.images import read_image
+from cifar_zoo.files import check_room, open_file, read_file, read_json, write_atomically, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -160,3 +161,51 @@ def test_temporary_files_of_other_machines_go_after_an_hour(tmp_path):
     os.utime(foreign, (time.time() - 4000,) * 2)
     write_atomically(tmp_path / "a.txt", lambda file: file.write_text("new"))
     assert names(tmp_path).keys() == {"a.txt", new.name, foreign.name}
+
+
+def test_a_file_that_somebody_names_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.bin").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("a.bin")
+    for path in (str(tmp_path / "a.bin"), tmp_path / "link", "~/a.bin"):
+        assert read_file(path, 5) == b"12345"
+        with open_file(path) as file:
+            assert file.read() == b"12345"
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("absent", "there is no file 'absent'"),
+        ("folder", "'folder' is a folder, where a file was expected"),
+        ("pipe", "'pipe' is not a regular file, where a file was expected"),
+        ("empty", "'empty' is empty"),
+        ("large", "'large' is larger than 1.0 MB, the most that such a file can need"),
+        ("large/file", "'large/file' is not a usable path .Not a directory"),
+        ("loop", "'loop' is not a usable path .Too many levels of symbolic links"),
+        ("/dev/zero", "'/dev/zero' is not a regular file"),
+        ("/proc/self/mem", "'/proc/self/mem' is empty"),
+        ("~nosuchuser/file", "'~nosuchuser/file' is not a usable path .Could not determine home directory"),
+        ("a\0b", "is not a usable path .embedded null byte"),
+        ("x" * 5000, r"'x{100}\.\.\. .5000 characters.' is not a usable path .File name too long"),
+    ],
+)
+def test_what_is_no_such_file_is_refused_at_once(tmp_path, monkeypatch, path, message):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("empty").touch()
+    Path("large").write_bytes(bytes(1_000_001))
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    for read in (read_file, open_file):
+        with pytest.raises(CifarZooError, match=message):
+            read(path, 1_000_000)
+
+
+@pytest.mark.parametrize("read", [read_json, load_cifar10, read_image], ids=lambda read: read.__name__)
+@pytest.mark.parametrize("path", ["pipe", "/dev/zero", "/proc/self/mem", "/proc/kmsg", "~nosuchuser/file", "x" * 5000])
+def test_functions_that_read_a_named_file_refuse_what_is_none(tmp_path, monkeypatch, read, path):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(CifarZooError):
+        read(path)

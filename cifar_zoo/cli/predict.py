@@ -31,5 +31,6 @@ def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json:
         click.echo(json.dumps(results, indent=2))
         return
     for result in results:
-        named = ", ".join(f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"])
+        guesses = [f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"]]
+        named = ", ".join(guesses) or "the scores are not finite"
         click.echo(f"{result['path']}: {named}")

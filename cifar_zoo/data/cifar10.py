@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import user_folder
+from cifar_zoo.files import named_path, open_file, read_file, user_folder
+
+_log = logging.getLogger(__name__)
 
 Split = tuple[np.ndarray, np.ndarray]
 Dataset = tuple[Split, Split]
@@ -28,8 +32,39 @@ ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 MD5 = "c58f30108f718f92721af3b95e74349a"  # published on https://www.cs.toronto.edu/~kriz/cifar.html
-TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
-TEST = ["test_batch"]
+# The MD5 of each file in the archive, as torchvision.datasets.CIFAR10 has them.
+BATCHES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+# The start of the SHA-256 of 10,000 images and their labels each, in the official order. It leaves out the pixels of
+# 105 images (the test images follow the 50,000 training images), of which some copies have what JPEG files decode to.
+_DIGESTS = (
+    "e7e974916abd6e68",
+    "d508dec06000ddea",
+    "4f5d0aca71f82018",
+    "1647ee63064234e2",
+    "807d7de099a5fdf1",
+    "aba18808c70bbe06",
+)
+# fmt: off
+_NOT_HASHED = (
+    4298, 5949, 7066, 7237, 7248, 7630, 8006, 8831, 8968, 9415, 11027, 12762, 12834, 13546, 21493, 25728, 26098,
+    26927, 27621, 28435, 28670, 28728, 29694, 29747, 29920, 31066, 31367, 31462, 31625, 31663, 32777, 33446,
+    33641, 33661, 34067, 34276, 34387, 34471, 34825, 35160, 35646, 36733, 37329, 37474, 37567, 38089, 38384,
+    38925, 39069, 39358, 39385, 39613, 39840, 39888, 39971, 41761, 41779, 42004, 42389, 42611, 43357, 43883,
+    44420, 44882, 45168, 45240, 46175, 46435, 46538, 46624, 47393, 47597, 48081, 48124, 48333, 48821, 48836,
+    49321, 49429, 49631, 49830, 49857, 51259, 51369, 51422, 51556, 52245, 52737, 52935, 53630, 53695, 53718,
+    54085, 54496, 55791, 55896, 56286, 57580, 57707, 57724, 57832, 58117, 58541, 58551, 59254,
+)
+# fmt: on
+_LARGEST_ARRAY = 60_000 * 32 * 32 * 3 + 4096  # bytes; all images of CIFAR-10 in one array, and NumPy's header
+_LARGEST_BATCH = 32_000_000  # bytes; the published files have 31 million
+_LARGEST_ARCHIVE = 200_000_000  # bytes; the published one has 170 million
 
 
 def load_cifar10(source: str | Path | None = None) -> Dataset:
@@ -50,15 +85,15 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
     """
     if source is None:
         source = os.environ.get("CIFAR_ZOO_DATA") or _cached() or _download()
-    path = Path(source).expanduser()
+    path = named_path(source)
     if not path.exists():
         raise CifarZooError(f"{path}: there is no such file or folder; set CIFAR_ZOO_DATA to where CIFAR-10 is")
-    if path.is_file():
+    if not path.is_dir():
         train, test = _read_npz(path) if path.suffix == ".npz" else _read_archive(path)
     elif (path / "data_batch_1.bin").exists():
-        train, test = _join(path, ".bin", lambda file: _decode_binary(_read_file(file), file))
+        train, test = _join(path, ".bin", lambda file: _decode_binary(read_file(file, _LARGEST_BATCH), file))
     elif (path / "data_batch_1").exists():
-        train, test = _join(path, "", lambda file: _decode(_read_file(file), file))
+        train, test = _join(path, "", lambda file: _decode(read_file(file, _LARGEST_BATCH), file))
     else:
         inside = [path / name for name in (FOLDER, "cifar-10-batches-bin", ARCHIVE) if (path / name).exists()]
         if not inside:
@@ -66,7 +101,10 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
                 f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})"
             )
         return load_cifar10(inside[0])
-    return check_split(train, f"{path}: training", 32), check_split(test, f"{path}: test", 32)
+    train, test = check_split(train, f"{path}: training", 32), check_split(test, f"{path}: test", 32)
+    if others := other_images(train, test):
+        _log.warning("%s: %s are not those of CIFAR-10", path, others)
+    return train, test
 
 
 def check_split(split: Split, where: str, side: int | None = None) -> Split:
@@ -107,51 +145,78 @@ def _described(value: Any) -> str:
 
 def _read_npz(path: Path) -> Dataset:
     names = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        # NumPy leaves a file that it opened itself open when it is damaged.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file.files]
-            if missing:
-                raise CifarZooError(f"{path}: has no array {', '.join(missing)}; it has {', '.join(file.files)}")
-            x_train, y_train, x_test, y_test = (file[name] for name in names)
-    except CifarZooError:
-        raise
-    except Exception as error:  # zipfile, zlib, NumPy and the system each have their own
-        raise CifarZooError(f"{path}: not a whole .npz file of plain arrays ({error})") from error
+    with open_file(path) as raw:
+        try:
+            with zipfile.ZipFile(raw) as archive:
+                inside = [name.removesuffix(".npy") for name in archive.namelist()]
+                missing = [name for name in names if name not in inside]
+                if missing:
+                    raise CifarZooError(f"{path}: has no array {', '.join(missing)}; it has {', '.join(inside)}")
+                x_train, y_train, x_test, y_test = (_member(archive, f"{name}.npy") for name in names)
+        except CifarZooError:
+            raise
+        except Exception as error:  # zipfile, zlib, NumPy and the system each have their own
+            raise CifarZooError(f"{path}: not a whole .npz file of plain arrays ({error})") from error
     return (x_train, y_train), (x_test, y_test)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array of an .npz file, unless it unpacks to more than the arrays of CIFAR-10 can need."""
+    info = archive.getinfo(name)
+    if info.file_size > _LARGEST_ARRAY:
+        raise ValueError(f"{name} has {info.file_size:,} bytes, and 60,000 images have {_LARGEST_ARRAY:,}")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes the memory that a file states
+        raise ValueError(f"{name} is compressed by a method that NumPy does not use")
+    array: np.ndarray = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
+    return array
 
 
 def _read_archive(path: Path) -> Dataset:
     """Read the official archive, whose MD5 is checked first, without unpacking it to disk."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
+    content = read_file(path, _LARGEST_ARCHIVE)
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if digest != MD5:
         raise CifarZooError(
             f"{path}: its MD5 is {digest}, and that of {ARCHIVE} is {MD5}; the file is damaged or another one, "
             f"fetch it again from {URL}"
         )
-    with tarfile.open(path) as archive:
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
+        return _join(path, "", lambda batch: _decode(_unpack(archive, members[batch.name]), batch))
 
-        return _join(path, "", lambda file: _decode(_member(archive, members[file.name]), file))
 
-
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None  # members are regular files
     return file.read()
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CifarZooError(f"{path}: cannot be read ({error.strerror})") from error
+def other_images(train: Split, test: Split) -> str:
+    """Name the batches of 10,000 images that differ from CIFAR-10, in pixels, labels or order.
+
+    Args:
+        train: Images and labels of the training set, as `check_split` returns them.
+        test: Those of the test set.
+
+    Returns:
+        A phrase such as "the training images 10000 to 19999"; "" if all are as published, or if there are not 50,000
+        and 10,000 images, so that the data is a subset or another data set anyway.
+    """
+    if (len(train[0]), len(test[0])) != (50_000, 10_000):
+        return ""
+    others = []
+    for number, wanted in enumerate(_DIGESTS):
+        split, (images, labels), start = ("training", train, 10_000 * number) if number < 5 else ("test", test, 0)
+        hashed = np.setdiff1d(np.arange(10_000), np.subtract(_NOT_HASHED, 10_000 * number)) + start
+        digest = hashlib.sha256(images[hashed].tobytes() + labels[start : start + 10_000].tobytes()).hexdigest()
+        if not digest.startswith(wanted):
+            others.append(f"the {split} images {start} to {start + 9_999}")
+    return " and ".join(others)
 
 
 def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:
     """The five training batches and the test batch of a folder, put together."""
-    parts = {f"{name}{suffix}": read(folder / f"{name}{suffix}") for name in [*TRAIN, *TEST]}
+    parts = {f"{name}{suffix}": read(folder / f"{name}{suffix}") for name in BATCHES}
     most = max(len(x) for x, _ in parts.values())
     for name, (x, _) in parts.items():
         if len(x) != most:  # all six have the same number, so that a file cut off after a whole image shows
@@ -173,33 +238,40 @@ def _pixels(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads pickles of NumPy arrays and plain values, and refuses everything else that a pickle could call."""
+class _Values:
+    """Stands for a NumPy array or dtype in a pickle: it keeps the values that were pickled and interprets none."""
 
-    _allowed: ClassVar = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
-    }
+    state: tuple[Any, ...] = ()
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds plain values and `_Values`, and no object that the pickle names."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self._allowed:
-            return self._allowed[module, name]
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return lambda kind, shape, code: np.ndarray(shape, np.uint8)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return _Values
 
 
 def _decode(content: bytes, path: Path) -> Split:
-    """One batch of the Python version: a pickled dict with data (n, 3072) and labels."""
-    try:
-        batch = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
-        data, labels = batch[b"data"], np.asarray(batch[b"labels"])
-        if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072 or data.dtype != np.uint8:
-            raise ValueError(f"data is {getattr(data, 'dtype', type(data))} {getattr(data, 'shape', '')}")
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise CifarZooError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {error})") from error
-    return _pixels(data), labels
+    """One batch of the Python version: a pickled dict with data (n, 3072) and labels.
+
+    Only the published batches are read: a pickle is a program, and even one that names no function can make the
+    unpickler use up all memory.
+    """
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != (wanted := BATCHES[path.name]):
+        raise CifarZooError(
+            f"{path}: its MD5 is {digest}, and that of the published file is {wanted}; no other pickle is read, so "
+            "fetch it again, or save its arrays as x_train, y_train, x_test and y_test with numpy.savez"
+        )
+    batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    _, shape, _, _, pixels = batch[b"data"].state
+    return _pixels(np.frombuffer(pixels, np.uint8).reshape(shape)), np.asarray(batch[b"labels"])
 
 
 def _cached() -> Path | None:

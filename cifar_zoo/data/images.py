@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import read_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 32
+# Formats of images that Pillow decodes itself. Of the others, EPS would start Ghostscript.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+MOST_PIXELS = 50_000_000  # as much as cameras have; decoding them takes up to 0.8 GB
+_LARGEST_FILE = 200_000_000  # bytes; so many pixels without compression have 150 million
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def center_crop(images: np.ndarray, height: int | None, width: int | None) -> np.ndarray:
@@ -37,37 +45,74 @@ def center_crop(images: np.ndarray, height: int | None, width: int | None) -> np
     return images[:, top : top + height, left : left + width]
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an image file in the format of CIFAR-10.
 
-    The image may have any mode and format that Pillow opens, and any size up to Pillow's limit of 179 million pixels.
-    It is rotated according to its EXIF orientation, transparent parts become white, and its central square is resized
-    with an antialiasing filter. Grayscale of 16 bits is scaled to 8; floats up to 1 are taken as fractions of white.
+    The image is rotated according to its EXIF orientation, its central square is resized with an antialiasing filter,
+    and transparent parts become white. Grayscale integers of 16 and 32 bits are taken as 0..65535, floats as 0..1.
 
     Args:
-        path: Path of the file.
+        path: Path of an image of any mode in one of `FORMATS`, of at most `MOST_PIXELS` and 200 MB.
 
     Returns: the pixels 0..255, RGB, uint8 (32, 32, 3).
 
     Raises:
-        CifarZooError: If the file does not exist or is not an image.
+        CifarZooError: If the file does not exist, is not such an image, or has values outside its range.
+    """
+    from PIL import Image
+
+    content = _without_metadata(read_file(path, _LARGEST_FILE))
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # a build of Pillow may lack some
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata, and of a size that is checked here
+            with Image.open(io.BytesIO(content), formats=formats) as image:
+                del content
+                return from_pillow(image)
+    except Image.UnidentifiedImageError:
+        raise CifarZooError(f"{str(path)!r} cannot be read as an image: it is none of {', '.join(FORMATS)}") from None
+    except Exception as error:  # the decoders of damaged files raise nearly anything
+        raise CifarZooError(f"{str(path)!r} cannot be read as an image: {error}") from error
+
+
+def from_pillow(image: Image.Image) -> np.ndarray:
+    """Convert an image of Pillow to the format of CIFAR-10, as `read_image` does.
+
+    Args:
+        image: Pillow image of any mode.
+
+    Returns: the pixels 0..255, RGB, uint8 (32, 32, 3).
+
+    Raises:
+        CifarZooError: If it has more than `MOST_PIXELS`, or values outside its range.
     """
     from PIL import Image, ImageOps
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                image = _eight_bits(ImageOps.exif_transpose(file))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
-    except FileNotFoundError as error:
-        raise CifarZooError(f"there is no image {str(path)!r}") from error
-    except Exception as error:  # the decoders of damaged files raise nearly anything
-        raise CifarZooError(f"{str(path)!r} cannot be read as an image: {error}") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise CifarZooError(f"{image.width}x{image.height} pixels are more than {MOST_PIXELS / 1e6:.0f} million")
+    image.load()
+    with contextlib.suppress(Exception):  # damaged EXIF data; the pixels are good
+        image = ImageOps.exif_transpose(image)
+    image = _eight_bits(image)
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return np.asarray(image)
+
+
+def _without_metadata(content: bytes) -> bytes:
+    """Remove the text and the color profile of a PNG file. Pillow refuses images in which they are damaged or long."""
+    if not content.startswith(_PNG):
+        return content
+    chunks, start = [_PNG], len(_PNG)
+    while start < len(content):
+        end = start + 12 + int.from_bytes(content[start : start + 4])
+        if content[start + 4 : start + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            chunks.append(content[start:end])
+        start = end
+    return b"".join(chunks)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -76,9 +121,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
-    values = np.asarray(image, dtype="float64")
-    if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
-        values = values / 257
-    elif image.mode == "F" and values.max() <= 1:
-        values = values * 255
-    return Image.fromarray(np.clip(values, 0, 255).astype("uint8"))
+    white = 1.0 if image.mode == "F" else 65_535.0
+    values = np.array(image, dtype="float32")
+    darkest, brightest = values.min(), values.max()  # NaN if any value is
+    if not 0 <= darkest <= brightest <= white:
+        raise CifarZooError(
+            f"its values are from {darkest:g} to {brightest:g}; those of an image of "
+            f"{'floats' if image.mode == 'F' else 'integers of 16 or 32 bits'} are from 0 to {white:g}"
+        )
+    values *= 255 / white
+    return Image.fromarray(values.astype("uint8"))

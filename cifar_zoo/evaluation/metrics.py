@@ -7,13 +7,15 @@ import numpy as np
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """The log-probabilities (n, classes) of logits (n, classes), float64."""
-    shifted = logits.astype("float64") - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore", under="ignore"):  # the result for infinite logits is NaN
+        shifted = logits.astype("float64") - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """The probabilities (n, classes) of logits (n, classes), float64."""
-    return np.exp(log_softmax(logits))
+    with np.errstate(under="ignore"):
+        return np.exp(log_softmax(logits))
 
 
 def to_logits(probabilities: np.ndarray) -> np.ndarray:

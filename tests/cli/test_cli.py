@@ -158,10 +158,10 @@ def test_pack(zoo, tmp_path):
     [
         (["info", "resnet21"], "there is no network 'resnet21'; did you mean"),
         (["predict", "resnet21", "x.png"], "there is no network 'resnet21'"),
-        (["predict", "squeeze1", "no such.png"], "there is no image 'no such.png'"),
+        (["predict", "squeeze1", "no such.png"], "there is no file 'no such.png'"),
         (["predict", "squeeze1"], "Missing argument 'IMAGES...'"),
         (["predict", "squeeze1", "README.md"], "'README.md' cannot be read as an image"),
-        (["predict", "alex2", "x.png"], "there is no image"),
+        (["predict", "alex2", "x.png"], "there is no file"),
         (["evaluate", "senet154"], "senet154 has no published weights"),
         (["evaluate", "squeeze1", "--weights", "imagenet"], "no weights 'imagenet'; there are"),
         (["evaluate", "squeeze1", "--data", "nowhere.npz"], "nowhere.npz: there is no such file or folder"),

@@ -26,14 +26,17 @@ def test_classes_and_images_come_sorted(tmp_path):
     assert images[:, 16, 16].tolist() == [[155] * 3, [255] * 3, [77] * 3, [0] * 3, [30, 0, 0]]
 
 
-def test_hidden_and_loose_files_are_passed_over(tmp_path):
+def test_loose_files_and_what_systems_leave_behind_are_ignored(tmp_path, caplog):
     save(tmp_path / "ant" / "1.png", (1, 2, 3))
-    (tmp_path / "ant" / ".DS_Store").write_text("hidden")
-    (tmp_path / "ant" / ".checkpoints").mkdir()
+    for name in ("ant/.DS_Store", "ant/Thumbs.db", "ant/desktop.ini", "__MACOSX/ant/._1.png", "@eaDir/ant/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("no image")
     (tmp_path / ".git").mkdir()
     (tmp_path / "README.txt").write_text("beside the classes")
     images, labels, names = load_folder(tmp_path)
     assert (len(images), labels.tolist(), names) == (1, [0], ["ant"])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "6 hidden and system files and folders are ignored, such as .DS_Store, .git, @eaDir" in line
 
 
 def test_what_is_no_such_folder_is_refused(tmp_path):

@@ -1,8 +1,11 @@
 """Logits and probabilities are told apart by the structure of a model, whatever its values are."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import softmax
 
 import cifar_zoo
@@ -92,12 +95,73 @@ def test_probabilities_in_bfloat16_stay_what_they_are():
     assert evaluate(model, ((x * 0).astype("uint8"), labels))["loss"] == pytest.approx(np.log(3), abs=0.01)
 
 
-def test_predictions_that_are_not_numbers_are_refused(tmp_path):
-    from PIL import Image
-
-    Image.new("RGB", (32, 32), "white").save(tmp_path / "white.png")
+def pixels_model(bias=0.0):
+    """A network whose ten scores are the brightest red of the image, but for its class 3, which has `bias` more."""
     inputs = keras.Input((32, 32, 3))
-    model = keras.Model(inputs, L.Dense(10)(L.GlobalMaxPooling2D()(inputs)), name="broken")
-    model.layers[-1].set_weights([np.full((3, 10), np.nan), np.zeros(10)])
-    with pytest.raises(CifarZooError, match="broken gives scores for .*white.png' that are not numbers"):
-        predict(model, [tmp_path / "white.png"])
+    model = keras.Model(inputs, L.Dense(10)(L.GlobalMaxPooling2D()(inputs)), name="pixels")
+    kernel, biases = np.zeros((3, 10)), np.zeros(10)
+    kernel[0], biases[3] = 1, bias
+    model.layers[-1].set_weights([kernel, biases])
+    return model
+
+
+def test_an_image_whose_scores_are_not_finite_is_named_and_no_other(tmp_path, caplog):
+    for color in ("white", "black"):
+        Image.new("RGB", (32, 32), color).save(tmp_path / f"{color}.png")
+    model = pixels_model()
+    model.layers[-1].set_weights([np.full((3, 10), 1e37), np.arange(10)])  # 255 times as much is infinite
+    results = predict(model, [tmp_path / "white.png", tmp_path / "black.png"], top=1)
+    assert [[guess["class"] for guess in result["classes"]] for result in results] == [[], ["truck"]]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"pixels gives scores for {str(tmp_path / 'white.png')!r} that are not finite"
+
+
+def test_predict_takes_any_iterable_of_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("cifar_zoo.evaluation.predict._AT_ONCE", 2)
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype="uint8")
+    for number in range(3):
+        Image.fromarray(pixels[number]).save(f"{number}.png")
+    model = pixels_model(bias=1.0)
+    paths = [f"{number}.png" for number in range(3)]
+    expected = predict(model, paths)
+    assert [result["path"] for result in expected] == paths
+    assert {result["classes"][0]["class"] for result in expected} == {"cat"}
+    assert expected[0]["classes"][0]["probability"] == pytest.approx(np.e / (np.e + 9), abs=1e-3)
+    for images in (sorted(Path().glob("*.png")), map(str, paths), iter(paths), np.array(paths), dict.fromkeys(paths)):
+        assert predict(model, images) == expected
+    for images in (pixels, list(pixels), [Image.open(path) for path in paths], [Image.fromarray(x) for x in pixels]):
+        assert predict(model, images) == [{**result, "path": None} for result in expected]
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        ([], "there are no images to classify"),
+        (iter(()), "there are no images to classify"),
+        ("one.png", "images must be a list or another iterable of images, not 'one.png'"),
+        (Image.new("RGB", (8, 8)), "images must be a list or another iterable of images, not <PIL"),
+        (["https://example.com/cat.png"], "there is no file 'https://example.com/cat.png'"),
+        (["."], "'.' is a folder, where a file was expected"),
+        ([3], r"images\[0\] must be a path, an array or an image of Pillow, not int"),
+        (np.zeros((2, 32, 32, 3)), r"images\[0\] must be pixels 0..255, uint8 .* not float64 \(32, 32, 3\)"),
+        (np.zeros((32, 32, 3), "uint8"), r"images\[0\] must be pixels 0..255, uint8 .* not uint8 \(32, 3\)"),
+        ([np.zeros((32, 0, 3), "uint8")], r"images\[0\] must be pixels .* not uint8 \(32, 0, 3\)"),
+    ],
+)
+def test_what_predict_cannot_use_is_refused(images, message):
+    with pytest.raises(CifarZooError, match=message):
+        predict(pixels_model(), images)
+
+
+def test_predict_names_the_classes_of_other_networks():
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, L.Dense(2, kernel_initializer="zeros")(L.Flatten()(inputs)), name="two")
+    model.layers[-1].bias.assign([0.0, 1.0])
+    image = np.zeros((40, 40, 3), "uint8")
+    (result,) = predict(model, [image], class_names=["bee", "wasp"], top=2)
+    assert [guess["class"] for guess in result["classes"]] == ["wasp", "bee"]
+    with pytest.raises(CifarZooError, match=r"two gives \(None, 2\), not the scores of 10 classes; class_names names"):
+        predict(model, [image])
+    with pytest.raises(CifarZooError, match="top must be from 1 to 2, not 3"):
+        predict(model, [image], class_names=["bee", "wasp"])

@@ -242,9 +242,9 @@ def test_a_published_entry_is_right(raw):
 def test_a_damaged_manifest_is_refused(tmp_path, text):
     path = tmp_path / "manifest.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(CifarZooError, match=r"manifest.json: "):
+    with pytest.raises(CifarZooError, match=r"manifest.json(: |' is empty)"):
         parse_manifest(path)
-    with pytest.raises(CifarZooError, match=r"absent.json: cannot be read as JSON"):
+    with pytest.raises(CifarZooError, match=r"there is no file '.*absent.json'"):
         parse_manifest(tmp_path / "absent.json")
 
 
