@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = Fal
         The Python integer, or None.
 
     Raises:
-        CifarZooError: If the value is not an integer, or less than `at_least`.
+        CifarZooError: If the value is not an integer of at most 64 bits, or less than `at_least`.
     """
     if or_none and value is None:
         return None
@@ -33,7 +34,9 @@ def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = Fal
         number = None
     if number is None or (at_least is not None and number < at_least):
         wanted = {None: "an integer", 1: "a positive integer"}.get(at_least, f"an integer from {at_least}")
-        raise CifarZooError(f"{name} must be {wanted}{' or None' if or_none else ''}, not {value!r}")
+        raise CifarZooError(f"{name} must be {wanted}{' or None' if or_none else ''}, not {shown(value)}")
+    if not -(2**63) <= number < 2**63:  # beyond that, NumPy and the backends overflow
+        raise CifarZooError(f"{name} must be an integer of at most 64 bits, not {shown(number)}")
     return number
 
 
@@ -57,15 +60,33 @@ def sides(name: str, value: Any) -> int | tuple[int, ...]:
 
 def check_not_negative(name: str, value: Any) -> None:
     """Raise a CifarZooError for a number that is not finite or below 0."""
-    if not 0 <= value < math.inf:
-        raise CifarZooError(f"{name} must be 0 or more{_unless_finite(value)}, not {value}")
+    if not (value >= 0 and is_finite(value)):
+        raise CifarZooError(f"{name} must be 0 or more{_unless_finite(value)}, not {shown(value)}")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Raise a CifarZooError for a number that is not finite or not above 0."""
-    if not 0 < value < math.inf:
-        raise CifarZooError(f"{name} must be positive{_unless_finite(value)}, not {value}")
+    if not (value > 0 and is_finite(value)):
+        raise CifarZooError(f"{name} must be positive{_unless_finite(value)}, not {shown(value)}")
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a number is finite as a float. An integer may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _unless_finite(value: Any) -> str:
-    return "" if math.isfinite(value) else " and finite"
+    return "" if is_finite(value) else " and finite"
+
+
+def shown(value: Any) -> str:
+    """Return a value in a few characters, for an error message."""
+    if getattr(value, "shape", None) == ():  # a NumPy scalar, which is shown as Python's
+        value = value.item()
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        return f"an integer of {value.bit_length()} bits"

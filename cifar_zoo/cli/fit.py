@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_zoo.checks import shown
 from cifar_zoo.cli.backend import load_backend
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def _numbers(seeds: str) -> list[int]:
     try:
         numbers = [int(number) for number in seeds.split(",")]
     except ValueError:
-        raise click.BadParameter(f"seeds must be integers with commas between them, not {seeds!r}") from None
+        raise click.BadParameter(f"seeds must be integers with commas between them, not {shown(seeds)}") from None
     if len(set(numbers)) < len(numbers):
-        raise click.BadParameter(f"seeds must differ, not {seeds!r}")
+        raise click.BadParameter(f"seeds must differ, not {shown(seeds)}")
     return numbers
 
 

@@ -20,7 +20,7 @@ from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, hardware_precision
 from cifar_zoo.backend.seeds import seeded
-from cifar_zoo.checks import integer
+from cifar_zoo.checks import integer, is_finite, shown
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
@@ -48,6 +48,7 @@ from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import BatchStatistics, Trainer
 from cifar_zoo.weights.files import load_weights, round_to_half
 
+MAX_MINUTES = 10_000_000  # 19 years; far beyond that, a time overflows
 STATISTICS_IMAGES = 10_000  # number of images for estimating the batch-norm statistics of averaged weights
 
 
@@ -160,7 +161,7 @@ def fit_cifar10(
         else:
             initial_weights = hash_initial_weights(model)
         _check_network(model, recipe)
-        center_crop(splits.train[0][:1], *model.input_shape[1:3])  # raises if the images are smaller than the input
+        _check_images(splits.train[0], model, recipe)
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")
         config = _configuration(model, initial_weights, recipe_name, recipe, splits, options)
         with locked(path):
@@ -218,13 +219,16 @@ def _minutes(value: Any) -> float:
     """Return the time limit in minutes as a float, which is infinity for None."""
     if value is None:
         return math.inf
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.number)):
-        raise CifarZooError(f"max_minutes must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise CifarZooError(f"max_minutes must be a finite number, not {value}")
-    if value <= 0:
-        raise CifarZooError(f"max_minutes must be positive, not {value}")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise CifarZooError(f"max_minutes must be a number, not {shown(value)}")
+    if not is_finite(value):
+        raise CifarZooError(f"max_minutes must be a finite number, not {shown(value)}")
+    minutes = float(value)
+    if minutes <= 0:
+        raise CifarZooError(f"max_minutes must be positive, not {shown(value)}")
+    if minutes > MAX_MINUTES:
+        raise CifarZooError(f"max_minutes must be at most {MAX_MINUTES:,}, not {shown(value)}; None is no limit")
+    return minutes
 
 
 def _resolve_recipe(recipe: str | Recipe, model: keras.Model | str, options: _Options) -> tuple[str, Recipe]:
@@ -417,4 +421,14 @@ def _check_network(model: keras.Model, recipe: Recipe) -> None:
     if recipe.dense_l2 and not hidden_dense_kernels(model):
         raise CifarZooError(
             f"recipe: {model.name} has no hidden dense layer; dense_l2 must be 0, not {recipe.dense_l2}"
+        )
+
+
+def _check_images(images: np.ndarray, model: keras.Model, recipe: Recipe) -> None:
+    center_crop(images[:1], *model.input_shape[1:3])  # raises if the images are smaller than the input
+    side = min(images.shape[1:3])
+    if recipe.padding_mode == "reflect" and recipe.padding >= side:
+        raise CifarZooError(
+            f"recipe: padding must be less than the side of the images, {side}, where padding_mode is 'reflect', not "
+            f"{recipe.padding}"
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import operator
-import reprlib
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cifar_zoo.checks import shown
 from cifar_zoo.errors import CifarZooError
 
 MAX_EPOCHS = 100_000
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
     """Fraction of the peak at which the warm-up begins. None: a warm-up of n steps begins at 1/n."""
     optimizer: Literal["sgd", "muon"] = "sgd"
     """"sgd", or "muon" for hidden kernels with SGD for all other weights."""
-    bn_bias_lr_multiplier: float = Field(default=1.0, gt=0, le=1e6)
+    bn_bias_lr_multiplier: float = Field(default=1.0, ge=1e-6, le=1e6)
     """Learning-rate multiplier of the biases of batch norm. If it is not 1, all parameters have the penalty `l2`, but
     these biases divide theirs by the multiplier, so that they decay no faster than the others (arXiv:2404.00498)."""
     whitening_bias_epochs: float | None = Field(default=None, gt=0, le=MAX_EPOCHS)
@@ -149,7 +149,7 @@ class Recipe(BaseModel):
 
         def need(field: str, fits: bool, what: str) -> None:
             if not fits:
-                raise CifarZooError(f"recipe: {field} must be {what}, not {_shown(getattr(self, field))}")
+                raise CifarZooError(f"recipe: {field} must be {what}, not {shown(getattr(self, field))}")
 
         rises = all(later > earlier for earlier, later in pairwise((0.0, *self.decay_epochs)))
         need("decay_epochs", rises, "positive epochs that rise")
@@ -245,12 +245,4 @@ def _message(error: Any) -> str:
     if type(None) in get_args(Recipe.model_fields[name].annotation):
         wanted = f"None or {wanted}"
     position = "".join(f"[{number}]" for number in index)
-    return f"recipe: {name}{position} must be {wanted}, not {_shown(error['input'])}"
-
-
-def _shown(value: Any) -> str:
-    """A value in a few characters."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python prints no integer of more than 4300 digits
-        return f"an integer of {value.bit_length()} bits"
+    return f"recipe: {name}{position} must be {wanted}, not {shown(error['input'])}"

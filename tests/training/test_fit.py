@@ -1,11 +1,14 @@
 """`fit_cifar10` on small runs."""
 
 import csv
+import inspect
 import json
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from keras import ops
 
 import cifar_zoo
@@ -101,6 +104,69 @@ def test_bad_values_are_refused_and_leave_nothing(small_npz, tmp_path, options, 
     with pytest.raises(CifarZooError, match=message):
         fit(small_npz, tmp_path, **options)
     assert not (tmp_path / "run").exists()
+
+
+NUMBERS = [
+    name
+    for name, parameter in inspect.signature(fit_cifar10).parameters.items()
+    if str(parameter.annotation).split(" | ")[0] in {"int", "float"}
+]
+NO_NUMBERS = [float("nan"), float("inf"), float("1e400"), -1, 10**19, 10**30, 10**400, -(10**5000), 10**5000, "1",
+              "9" * 5000, True, [1], 1j, b"1", {}]  # fmt: skip
+
+
+def test_every_number_is_known():
+    assert {"epochs", "batch_size", "examples", "seed", "holdout", "max_minutes"} < set(NUMBERS)
+
+
+@given(st.sampled_from(NUMBERS), st.sampled_from(NO_NUMBERS) | st.binary() | st.dates() | st.floats(max_value=-1))
+def test_any_number_that_makes_no_sense_is_refused_with_its_name(name, value):
+    for bad in (value, np.float64(value)) if isinstance(value, float) else (value,):
+        with pytest.raises(CifarZooError, match=f"^(recipe: )?{name} must be .*, not ") as caught:
+            fit_cifar10("nin0", data=((IMAGES, LABELS),) * 2, run_dir="/dev/null/run", verbose=0, **{name: bad})
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("padding, mode", [(32, "reflect"), (1024, "reflect"), (31, "reflect"), (40, "constant")])
+def test_padding_beyond_what_can_be_reflected_is_refused(small_npz, tmp_path, padding, mode):
+    recipe = Recipe(epochs=1, batch_size=100, padding=padding, padding_mode=mode)
+    if mode == "reflect" and padding > 31:
+        with pytest.raises(CifarZooError, match=f"padding must be less than the side of the images, 32, .*{padding}"):
+            fit(small_npz, tmp_path, recipe=recipe)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert fit(small_npz, tmp_path, recipe=recipe, examples=100).finished
+
+
+def own_network():
+    """A network that has what every field of a recipe is about."""
+    inputs = keras.Input((32, 32, 3))
+    x = cifar_zoo.layers.PatchWhitening()(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, strides=4)(x))
+    x = keras.layers.Dense(8)(keras.layers.Dropout(0.1)(keras.layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(inputs, keras.layers.Dense(10)(x), name="own")
+
+
+def extremes():
+    """The smallest and the largest value of every number in a recipe, by the JSON schema."""
+    for name, schema in Recipe.model_json_schema()["properties"].items():
+        schema = schema.get("anyOf", [schema])[0]
+        if schema.get("type") in {"integer", "number"} and name != "epochs":
+            step = 1 if schema["type"] == "integer" else 1e-30
+            yield name, schema.get("minimum", step)
+            yield name, schema.get("maximum", np.nextafter(schema.get("exclusiveMaximum", 0), 0))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name, value", list(extremes()))
+def test_the_extremes_of_a_recipe_train_or_are_refused(small_npz, tmp_path, name, value):
+    needed = {"dense_l2": {"l2": 0}, "sgd_lr_multiplier": {"optimizer": "muon"}, "sam": {"adaptive_sam": value > 0}}
+    recipe = Recipe(**{"epochs": 1, "batch_size": 20, "padding": 0, **needed.get(name, {}), name: value})
+    try:
+        run = fit(small_npz, tmp_path, own_network(), recipe, examples=60)
+        assert np.isfinite(run.metrics["test_loss"])
+    except CifarZooError as error:
+        assert "\n" not in str(error) and ("loss is" in str(error) or name in str(error))
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_wrong_settings_are_refused(setting, message):
         ({"fixed_norm": True}, "fixed_norm must be False where optimizer is not 'muon', not True"),
         ({"sam": -0.1}, "sam must be greater than or equal to 0, not -0.1"),
         ({"adaptive_sam": True}, "adaptive_sam must be False where sam is 0, not True"),
-        ({"bn_bias_lr_multiplier": 0.0}, "bn_bias_lr_multiplier must be greater than 0, not 0.0"),
+        ({"bn_bias_lr_multiplier": 0.0}, "bn_bias_lr_multiplier must be greater than or equal to 0.000001, not 0.0"),
         (
             {"bn_bias_lr_multiplier": 64.0, "l2": 0.0, "dense_l2": 500.0},
             "bn_bias_lr_multiplier must be 1 where dense_l2 is not 0, not 64.0",
