@@ -1,14 +1,61 @@
-"""Checks of arguments that are numbers."""
+"""Checks of arguments that are numbers, and of values that were read from JSON."""
 
 from __future__ import annotations
 
 import math
 import operator
 import reprlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 from cifar_zoo.errors import CifarZooError
+
+_Schema = TypeVar("_Schema")
+_KINDS = {"bool_type": "bool", "int_type": "int", "float_type": "float", "string_type": "str", "dict_type": "dict"}
+
+
+def validated(schema: Callable[..., _Schema], values: Any, where: str) -> _Schema:
+    """Check the fields of a JSON object.
+
+    Args:
+        schema: A pydantic model or dataclass.
+        values: Dict of the fields, as read from JSON.
+        where: String. Prefix of error messages.
+
+    Returns:
+        An instance of the schema.
+
+    Raises:
+        CifarZooError: If a field is missing, unknown or invalid. The message names the field and its value.
+    """
+    from pydantic import ValidationError  # takes a while, and most users of this module do not need it
+
+    if not isinstance(values, dict):
+        raise CifarZooError(f"{where}: must be an object, not {values!r:.80}")
+    try:
+        return schema(**values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        for kinds, verb in (
+            ({"missing"}, "lacks"),
+            ({"extra_forbidden", "unexpected_keyword_argument"}, "has unknown"),
+        ):
+            if names := sorted(str(found["loc"][0]) for found in errors if found["type"] in kinds):
+                raise CifarZooError(f"{where}: {verb} {', '.join(names)}") from error
+        raise CifarZooError(f"{where}: {_explain(errors[0], schema, values)}") from error
+
+
+def _explain(error: Any, schema: Any, values: dict[str, Any]) -> str:
+    """Return one line for an error of pydantic's."""
+    if not error["loc"]:
+        return str(error["ctx"]["error"])
+    name, *inside = error["loc"]
+    field = schema.__pydantic_fields__.get(name)  # None for a field that the schema does not describe
+    what = (field and field.description) or error["msg"].removeprefix("Input should be ")
+    if error["type"] in _KINDS and not inside:
+        what = _KINDS[error["type"]] + (" or null" if field and NoneType in get_args(field.annotation) else "")
+    return f"{name} must be {what}, not {values[name]!r:.80}"
 
 
 def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = False) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -108,6 +109,17 @@ def _too_large(path: str | os.PathLike[str], most: int) -> str:
     return f"{str(path)!r} is larger than {most / 1e6:.1f} MB, the most that such a file can need"
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless they exist. Raises CifarZooError if it cannot be created."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError for a name that no file can have
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        name = str(folder)
+        short = name if len(name) <= 120 else f"{name[:60]}...{name[-60:]}"
+        raise CifarZooError(f"the folder {short!r} cannot be created: {reason}") from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
     """Write a temporary file in the folder of `path` and rename it, so that a reader sees the old file or the new one.
 
@@ -189,6 +201,100 @@ def check_room(folder: Path, size: int) -> None:
         raise OSError(error.errno, reason, str(folder)) from error
 
 
+def replace_together(journal: Path, contents: dict[Path, bytes]) -> None:
+    """Write several files so that, whenever the process is killed, all of them are the old ones or all the new ones.
+
+    The new files are first written whole beside the old ones. Then the journal says that they are complete, and they
+    are moved to their places. `finish_replacing` completes or undoes what a killed process has begun; it must be called
+    before the files are read. The caller holds a lock against other writers.
+
+    Args:
+        journal: Path of the journal, a file that exists only meanwhile.
+        contents: Dict from the paths of the files, whose folders are created, to their contents.
+
+    Raises:
+        CifarZooError: If a folder cannot be created.
+        OSError: If a file cannot be written. All files are the old ones then.
+    """
+    finish_replacing(journal)
+    folders = [folder for path in contents for folder in _missing(path.parent)]
+    names = {
+        "files": [_seen_from(journal.parent, path) for path in contents],
+        "folders": [_seen_from(journal.parent, folder) for folder in dict.fromkeys(folders)],
+    }
+    write_json(journal, {"complete": False, **names})
+    try:
+        for path, content in contents.items():
+            make_folder(path.parent)
+            _write_new(path, content)
+        write_json(journal, {"complete": True, **names})
+    finally:
+        finish_replacing(journal)
+
+
+def finish_replacing(journal: Path) -> None:
+    """Complete what `replace_together` has begun in a process that was killed, or undo it if it was not that far.
+
+    Raises:
+        CifarZooError: If the journal is damaged.
+        OSError: If a file cannot be moved or removed.
+    """
+    if not journal.exists():
+        return
+    values = read_json(journal)
+    try:
+        complete = bool(values["complete"])
+        files, folders = ([journal.parent / name for name in values[key]] for key in ("files", "folders"))
+    except (KeyError, TypeError) as error:
+        raise CifarZooError(f"{journal}: is not the journal of an interrupted `cifar-zoo pack`; remove it") from error
+    for path in files:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if complete:
+                _new(path).replace(path)  # unless it was moved already
+            else:
+                _new(path).unlink()
+    for folder in {path.parent for path in files} if complete else ():
+        _flush_names(folder)
+    for folder in () if complete else reversed(folders):
+        with contextlib.suppress(OSError):  # it does not exist, or somebody else uses it
+            folder.rmdir()
+    journal.unlink(missing_ok=True)
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    """Return a path relative to a folder if it is inside of it, so that the folder can be moved, else as a whole."""
+    folder, path = folder.absolute(), path.absolute()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write the content that is about to replace a file."""
+    try:
+        _new(path).unlink(missing_ok=True)
+        with _new(path).open("xb") as file:  # exclusively, which follows no link
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _new(path: Path) -> Path:
+    """Return the path of the content that is about to replace a file."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return those of a folder and of the folders above it that do not exist, from the top."""
+    return [parent for parent in reversed((folder, *folder.parents)) if not parent.exists()]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises CifarZooError if the file is something else."""
     try:
@@ -201,12 +307,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_history(file: Path) -> list[dict[str, float]]:
-    """The rows of a history.csv, one dict an epoch."""
-    lines = read_file(file, LARGEST_TEXT).decode().splitlines()
-    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    """Read a history.csv, one dict an epoch. Raises CifarZooError if the file is something else."""
+    content = read_file(file, LARGEST_TEXT)
+    try:
+        lines = content.decode().splitlines()
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines, strict=True)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    except KeyError as error:
+        raise CifarZooError(f"{file}: has no column {error}") from error
+    except (ValueError, TypeError, OverflowError, csv.Error) as error:  # TypeError for a row of another length
+        raise CifarZooError(f"{file}: cannot be read as a table of numbers ({error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON."""
-    write_atomically(path, lambda file: file.write_text(json.dumps(value, indent=2) + "\n"))
+    """Write a value as indented JSON. Raises CifarZooError, and writes nothing, for a number that is not finite."""
+    content = to_json(value, path)
+    write_atomically(path, lambda file: file.write_bytes(content))
+
+
+def to_json(value: Any, path: Path) -> bytes:
+    """Return the content of a JSON file. Raises CifarZooError for a number that is not finite."""
+    try:
+        return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+    except ValueError as error:
+        raise CifarZooError(f"{path}: cannot be written, as it would hold a number that is not finite") from error

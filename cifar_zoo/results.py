@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
+import pydantic.dataclasses
+from pydantic import ConfigDict, Field, model_validator
+
+from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_history, read_json, write_json
+from cifar_zoo.files import make_folder, read_history, read_json, write_json
+from cifar_zoo.lock import locked
 from cifar_zoo.registry import list_models, model_info
+from cifar_zoo.training.finished import check_files, read_metrics
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import recipes_for
-from cifar_zoo.weights.manifest import PACKAGE
+from cifar_zoo.weights.manifest import PACKAGE, Name
+
+_Count = Annotated[int, Field(ge=0, description="0 or more")]
+_Positive = Annotated[int, Field(gt=0, description="positive")]
+_Measure = Annotated[float, Field(ge=0, description="0 or more")]
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class RunRecord:
-    """What one finished run measured. Every field is mandatory.
+    """What one finished run measured. Every field is mandatory, and numbers are finite.
 
     Attributes:
         model: Registered name of the network.
@@ -43,26 +54,31 @@ class RunRecord:
         history: One dict an epoch.
     """
 
-    model: str
-    tag: str
-    seed: int
+    model: Name
+    tag: Name
+    seed: _Count
     recipe: dict[str, Any]
     precision: str
     backend: str
-    examples: int
-    holdout: int
-    epochs: int
-    minutes: float
-    images_per_second: float
-    params: int
-    test_accuracy: float
-    test_loss: float
-    test_tta_accuracy: float | None
+    examples: _Positive
+    holdout: _Count
+    epochs: _Positive
+    minutes: _Measure
+    images_per_second: _Measure
+    params: _Positive
+    test_accuracy: Annotated[float, Field(ge=0, le=1, description="in [0, 1]")]
+    test_loss: _Measure
+    test_tta_accuracy: Annotated[float | None, Field(ge=0, le=1, description="in [0, 1] or null")]
     command: str
     hardware: str
-    versions: dict[str, str]
+    versions: Annotated[dict[str, str], Field(description="texts by package")]
     commit: str
-    history: list[dict[str, float]]
+    history: Annotated[list[dict[str, int | float]], Field(description="a list of finite numbers by name")]
+
+    @model_validator(mode="after")
+    def _recipe_fits(self) -> Self:
+        Recipe(**self.recipe)
+        return self
 
 
 @dataclass(frozen=True)
@@ -130,29 +146,67 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
 
     Raises:
         CifarZooError: If the run is unfinished, was not measured on all 10,000 test images, or differs from the other
-            runs of its tag in more than the seed.
+            runs of its tag in more than the seed, if a file of the run is damaged or of another run, or if the folder
+            is in use by another process.
     """
-    run_dir = Path(run_dir)
+    record = record_of(Path(run_dir), tag)
+    file = record_file(record, Path(folder))
+    with lock_results(Path(folder)):
+        check_group(record, Path(folder), Path(run_dir))
+        make_folder(file.parent)
+        write_json(file, asdict(record))
+    return file
+
+
+def record_file(record: RunRecord, folder: Path) -> Path:
+    """Return the path of a record in a folder of results."""
+    return folder / record.model / f"{record.tag}-{record.seed}.json"
+
+
+def lock_results(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Lock a folder of results, waiting for other processes that are about to add a run."""
+    return locked(folder / ".pack.lock", "another process", "wait for it, or stop it", wait=60)
+
+
+def record_of(run_dir: Path, tag: str | None) -> RunRecord:
+    """Return the record of a finished run, whose files are verified by the hashes in its metrics.json.
+
+    Args:
+        run_dir: Path of the run directory.
+        tag: String. Name of the group of runs, or None for that of the recipe.
+
+    Raises:
+        CifarZooError: As `pack`.
+    """
     if not (run_dir / "metrics.json").exists():
         raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be packed")
-    values = read_json(run_dir / "config.json") | read_json(run_dir / "metrics.json")
-    check_measured(values, run_dir)
-    values.setdefault("test_tta_accuracy", None)
-    values["tag"] = tag or values["recipe_name"]
+    metrics = read_metrics(run_dir)
+    check_files(run_dir, metrics)
+    check_measured(metrics, run_dir)
+    values = {"test_tta_accuracy": None} | read_json(run_dir / "config.json") | metrics
+    values["tag"] = values.get("recipe_name") if tag is None else tag
     values["history"] = [
         {name: float(f"{value:.6g}") if name != "epoch" else value for name, value in row.items()}
         for row in read_history(run_dir / "history.csv")
     ]
-    result = RunRecord(**{field.name: values[field.name] for field in fields(RunRecord)})
-    file = Path(folder) / result.model / f"{result.tag}-{result.seed}.json"
-    for other_file, other in read_records(folder, result.model).items():
-        if other.tag == result.tag and other_file != file and _training(other) != _training(result):
+    known = {field.name for field in fields(RunRecord)}
+    record = validated(
+        RunRecord, {name: value for name, value in values.items() if name in known}, f"the run in {run_dir}"
+    )
+    epochs = [row["epoch"] for row in record.history]
+    if epochs != list(range(1, record.epochs + 1)) or Recipe(**record.recipe).epochs != record.epochs:
+        raise CifarZooError(f"{run_dir}: history.csv, metrics.json and config.json are of different numbers of epochs")
+    return record
+
+
+def check_group(record: RunRecord, folder: Path, run_dir: Path) -> None:
+    """Raise CifarZooError if a record differs from the others of its tag in more than the seed."""
+    file = record_file(record, folder)
+    for other_file, other in read_records(folder, record.model).items():
+        if other.tag == record.tag and other_file != file and _training(other) != _training(record):
             raise CifarZooError(
                 f"{run_dir}: its recipe or its training images differ from those of {other_file}; choose another tag"
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(result))
-    return file
 
 
 def check_measured(metrics: dict[str, Any], run_dir: Path) -> None:
@@ -171,15 +225,16 @@ def _training(result: RunRecord) -> tuple[Recipe, int, int]:
 
 def read_records(folder: str | Path, model: str = "*") -> dict[Path, RunRecord]:
     """The records in a folder, or those of one network, by path. Raises CifarZooError for any other file."""
-    return {file: read_record(file) for file in sorted(Path(folder).glob(f"{model}/*.json"))}
+    records = {file: read_record(file) for file in sorted(Path(folder).glob(f"{model}/*.json"))}
+    for file, record in records.items():
+        if file != record_file(record, Path(folder)):
+            raise CifarZooError(f"{file}: is the record of {record.model}, {record.tag}, seed {record.seed}")
+    return records
 
 
 def read_record(file: Path) -> RunRecord:
     """The record in a file. Raises CifarZooError if it is not one."""
-    values = read_json(file)
-    if wrong := values.keys() ^ {field.name for field in fields(RunRecord)}:
-        raise CifarZooError(f"{file}: is not the record of a run; missing or unknown: {', '.join(sorted(wrong))}")
-    return RunRecord(**values)
+    return validated(RunRecord, read_json(file), f"{file}: is not the record of a run")
 
 
 def table(results: Iterable[RunRecord], networks: Iterable[str] | None = None) -> list[TableRow]:

@@ -68,6 +68,7 @@ ROOMS = (
     ("errors", "lazy", "version"),
     ("checks",),
     ("files",),
+    ("lock",),
     ("backend",),
     ("data",),
     ("layers",),

@@ -1,6 +1,7 @@
 """Results of runs, and the table made of them."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -64,8 +65,106 @@ def test_what_is_no_evidence_is_refused(runs, small_npz, tmp_path):
         pack(part.directory, tmp_path / "results")
     file = pack(runs[0].directory, tmp_path / "results")
     file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": 1.0}))
-    with pytest.raises(CifarZooError, match="is not the record of a run; missing or unknown: accuracy"):
+    with pytest.raises(CifarZooError, match="is not the record of a run: has unknown accuracy"):
         read_records(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"test_accuracy": 7.5}, r"test_accuracy must be in \[0, 1\], not 7.5"),
+        ({"test_accuracy": float("nan")}, r"test_accuracy must be in \[0, 1\], not nan"),
+        ({"test_accuracy": "0.9"}, "test_accuracy must be float, not '0.9'"),
+        ({"test_tta_accuracy": -0.1}, r"test_tta_accuracy must be in \[0, 1\] or null, not -0.1"),
+        ({"minutes": float("inf")}, "minutes must be 0 or more, not inf"),
+        ({"model": "../../outside"}, "model must be letters, digits and _.+-, up to 100, not '../../outside'"),
+        ({"tag": "../../outside"}, "tag must be letters"),
+        ({"tag": "x" * 101}, "tag must be letters"),
+        ({"tag": "two\nlines"}, "tag must be letters"),
+        ({"seed": True}, "seed must be int, not True"),
+        ({"epochs": 0}, "epochs must be positive, not 0"),
+        ({"recipe": {"epochs": float("nan")}}, "recipe: epochs must be a valid integer, not nan"),
+        ({"recipe": {"cutuot": 8}}, "a recipe has no field 'cutuot'"),
+        ({"recipe": "zoo"}, "recipe must be dict, not 'zoo'"),
+        ({"versions": {"keras": 3}}, "versions must be texts by package"),
+        ({"history": [{"epoch": 1, "loss": float("nan")}]}, "history must be a list of finite numbers by name"),
+        ({"history": {}}, "history must be a list of finite numbers by name, not {}"),
+    ],
+)
+def test_records_that_cannot_be_are_refused(tmp_path, change, message):
+    file = tmp_path / "squeeze1" / "zoo-0.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(json.loads((results_path() / "squeeze1" / "zoo-0.json").read_text()) | change))
+    with pytest.raises(CifarZooError, match=f"^{file}: is not the record of a run: {message}") as caught:
+        read_records(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_records_with_a_missing_or_wrong_field_are_refused(tmp_path):
+    values = json.loads((results_path() / "squeeze1" / "zoo-0.json").read_text())
+    file = tmp_path / "zoo-0.json"
+    for name, right in values.items():
+        wrong = [value for value in (True, [], {}, "x", 0.5, None) if not isinstance(value, type(right))]
+        if right is None:
+            wrong.remove(0.5)  # an accuracy that was not measured
+        for bad in [{key: values[key] for key in values.keys() - {name}}, *(values | {name: value} for value in wrong)]:
+            file.write_text(json.dumps(bad))
+            with pytest.raises(CifarZooError, match=f"^{file}: is not the record of a run: (lacks )?{name}") as caught:
+                read_record(file)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_record_under_the_name_of_another_is_refused(tmp_path):
+    (tmp_path / "squeeze1").mkdir()
+    for name in ("zoo-1.json", "other-0.json"):
+        file = tmp_path / "squeeze1" / name
+        file.write_bytes((results_path() / "squeeze1" / "zoo-0.json").read_bytes())
+        with pytest.raises(CifarZooError, match=f"{name}: is the record of squeeze1, zoo, seed 0"):
+            read_records(tmp_path)
+        file.unlink()
+
+
+@pytest.mark.parametrize("tag", ["../../outside", "..", ".", "", "a/b", "a\\b", "a\0b", ".hidden", "x" * 5000, "a b"])
+def test_a_tag_that_is_no_name_writes_nothing(runs, tmp_path, tag):
+    before = sorted(tmp_path.parent.rglob("*"))
+    with pytest.raises(CifarZooError, match="tag must be letters, digits and _.+-, up to 100, not ") as caught:
+        pack(runs[0].directory, tmp_path / "in" / "results", tag)
+    assert len(str(caught.value)) < 400 and sorted(tmp_path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "file, change, message",
+    [
+        ("config.json", {"model": "../../outside"}, "model must be letters, digits and _.+-, up to 100, not "),
+        ("config.json", {"model": ["nin0"]}, "model must be str"),
+        ("config.json", {"seed": "../../1"}, "seed must be int"),
+        ("config.json", {"recipe_name": 3}, "tag must be str"),
+        ("config.json", {"recipe": {"epochs": 3}}, "are of different numbers of epochs"),
+        ("config.json", {"recipe": []}, "recipe must be dict"),
+        ("metrics.json", {"epochs": 3}, "are of different numbers of epochs"),
+        ("metrics.json", {"test_accuracy": 7.5}, r"test_accuracy must be in \[0, 1\], not 7.5"),
+    ],
+)
+def test_a_run_directory_with_wrong_values_is_refused(runs, tmp_path, file, change, message):
+    """Also where no hash tells, as in runs of earlier versions."""
+    shutil.copytree(runs[0].directory, tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    del metrics["files"]
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    values = json.loads((tmp_path / "run" / file).read_text()) | change
+    (tmp_path / "run" / file).write_text(json.dumps(values))
+    with pytest.raises(CifarZooError, match=message):
+        pack(tmp_path / "run", tmp_path / "results")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "model.weights.h5"])
+def test_a_file_of_another_run_is_refused(runs, tmp_path, name):
+    shutil.copytree(runs[0].directory, tmp_path / "run")
+    shutil.copyfile(runs[1].directory / name, tmp_path / "run" / name)
+    with pytest.raises(CifarZooError, match=f"{name} is not the one that the run ended with"):
+        pack(tmp_path / "run", tmp_path / "results")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_the_table_has_means_and_deviations(runs, tmp_path):

@@ -12,7 +12,16 @@ import pytest
 
 from cifar_zoo import CifarZooError, files, load_cifar10
 from cifar_zoo.data.images import read_image
-from cifar_zoo.files import check_room, open_file, read_file, read_json, write_atomically, write_json
+from cifar_zoo.files import (
+    check_room,
+    finish_replacing,
+    open_file,
+    read_file,
+    read_json,
+    replace_together,
+    write_atomically,
+    write_json,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -209,3 +218,74 @@ def test_functions_that_read_a_named_file_refuse_what_is_none(tmp_path, monkeypa
     os.mkfifo("pipe")
     with pytest.raises(CifarZooError):
         read(path)
+
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from cifar_zoo.files import replace_together
+folder, moment = Path(sys.argv[1]), int(sys.argv[2])
+count = 0
+def watch(event, arguments):
+    global count
+    if event in {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "glob.glob"}:
+        if count == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+contents = {folder / name: b"new" for name in ("a.txt", "b/c.txt", "new/folder/d.txt")}
+sys.addaudithook(watch)
+replace_together(folder / ".journal", contents)
+"""
+OLD = {"a.txt": b"old", "b/c.txt": b"old"}
+NEW = {"a.txt": b"new", "b/c.txt": b"new", "new/folder/d.txt": b"new"}
+
+
+def tree(folder):
+    """All files and empty folders, hidden ones as well."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or not any(path.iterdir())
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+@pytest.mark.parametrize("first", range(4))
+def test_files_that_are_replaced_together_are_all_old_or_all_new_after_a_kill_at_any_moment(tmp_path, request, first):
+    """At every file operation with --full, otherwise at some of them."""
+    found = []
+    for moment in range(first, 1000, 4 if request.config.option.full else 12):
+        folder = tmp_path / str(moment)
+        (folder / "b").mkdir(parents=True)
+        for name, content in OLD.items():
+            (folder / name).write_bytes(content)
+        killed = subprocess.run([sys.executable, "-c", KILLED_AT, folder, str(moment)], cwd=ROOT, capture_output=True)
+        before = tree(folder)
+        finish_replacing(folder / ".journal")
+        after = {name: content for name, content in tree(folder).items() if not name.endswith(".tmp")}
+        assert after in (OLD, NEW), moment
+        if killed.returncode == 0:
+            assert before == after == NEW
+            break
+        assert killed.returncode == -9, killed.stderr
+        found.append(after == NEW)
+        assert all(before[name] in (b"old", b"new") for name in OLD)
+        replace_together(folder / ".journal", {folder / name: content for name, content in NEW.items()})
+        assert tree(folder) == NEW
+    assert killed.returncode == 0 and found == sorted(found) and (len(set(found)) == 2 or len(found) < 4)
+
+
+def test_files_that_cannot_be_replaced_together_are_the_old_ones(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "file").write_text("?")
+    with pytest.raises(ValueError, match="the folder .*file/b' cannot be created"):
+        replace_together(tmp_path / ".journal", {tmp_path / "a.txt": b"new", tmp_path / "file" / "b" / "c": b"new"})
+    assert tree(tmp_path) == {"a.txt": b"old", "file": b"?"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"complete": 1, "files": 3, "folders": []}',
+                                  '{"complete": 1, "files": [3], "folders": []}'])  # fmt: skip
+def test_a_damaged_journal_is_refused(tmp_path, text):
+    (tmp_path / ".journal").write_text(text)
+    with pytest.raises(ValueError, match="^.*/.journal: "):
+        finish_replacing(tmp_path / ".journal")

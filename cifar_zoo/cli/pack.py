@@ -20,14 +20,22 @@ from cifar_zoo.cli.backend import load_backend
 def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) -> None:
     """Write the results of the run in RUN_DIR to results/NETWORK/TAG-SEED.json."""
     from cifar_zoo.results import pack as write
-    from cifar_zoo.results import read_record
+    from cifar_zoo.results import record_file, record_of
 
-    file = write(run_dir, into / "results", tag)
-    click.echo(f"{file}")
-    if weights:
-        result = read_record(file)
-        load_backend()
-        from cifar_zoo.publishing.stage import stage
+    if not weights:
+        click.echo(f"{write(run_dir, into / 'results', tag)}")
+        return
+    record = record_of(run_dir, tag)  # reports errors before the backend is loaded
+    load_backend()
+    from cifar_zoo.publishing.stage import stage
 
-        stage(run_dir, into / "weights", into / "weights_manifest.json", result.tag, best=best or None)
-        click.echo(f"{into / 'weights' / result.model / result.tag}")
+    stage(
+        run_dir,
+        into / "weights",
+        into / "weights_manifest.json",
+        record.tag,
+        best=best or None,
+        results_dir=into / "results",
+    )
+    click.echo(f"{record_file(record, into / 'results')}")
+    click.echo(f"{into / 'weights' / record.model / record.tag}")

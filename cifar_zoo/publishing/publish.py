@@ -9,9 +9,9 @@ from pathlib import Path
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import read_json
 from cifar_zoo.publishing.card import check_card, evaluation, front_page
-from cifar_zoo.publishing.stage import LICENSE, RUN_FILES, check_recipe
+from cifar_zoo.publishing.stage import LICENSE, check_recipe
 from cifar_zoo.publishing.upload import Content, upload
-from cifar_zoo.weights.manifest import Entry, Manifest, parse_manifest, write_manifest
+from cifar_zoo.weights.manifest import RUN_FILES, Entry, Manifest, changing, parse_manifest, write_manifest
 
 SECRET = re.compile(rb"hf_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 
@@ -76,16 +76,17 @@ def publish(
     revision, changed = upload(repo_id, files, token=token, private=private)
 
     # An upload takes a while. Weights that were staged in the meantime are not in the commit.
-    manifest = {
-        name: {
-            tag: entry.model_copy(update={"repository": repo_id, "revision": revision})
-            if entry.file in files and files[entry.file].sha256 == entry.sha256
-            else entry
-            for tag, entry in tags.items()
+    with changing(manifest_file):
+        manifest = {
+            name: {
+                tag: entry.model_copy(update={"repository": repo_id, "revision": revision})
+                if entry.file in files and files[entry.file].sha256 == entry.sha256
+                else entry
+                for tag, entry in tags.items()
+            }
+            for name, tags in parse_manifest(manifest_file).items()
         }
-        for name, tags in parse_manifest(manifest_file).items()
-    }
-    write_manifest(manifest, manifest_file)
+        write_manifest(manifest, manifest_file)
     return Publication(sizes, revision, tuple(changed))
 
 
@@ -152,3 +153,7 @@ def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
             "stage the run again"
         )
     check_card(folder / "README.md", entry)
+    if damaged := entry.damaged(folder):
+        raise CifarZooError(
+            f"{folder}: {', '.join(damaged)} has another SHA-256 than the manifest; stage the run again"
+        )

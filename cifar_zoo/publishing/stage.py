@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import io
+import logging
+import tempfile
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_json
+from cifar_zoo.files import read_json, replace_together, sha256_of, to_json
 from cifar_zoo.lazy import keras
 from cifar_zoo.publishing.card import card
 from cifar_zoo.registry import create_model, model_info
-from cifar_zoo.results import check_measured
+from cifar_zoo.results import RunRecord, check_group, lock_results, record_file, record_of
+from cifar_zoo.training.finished import read_metrics
 from cifar_zoo.training.recipe import Recipe
-from cifar_zoo.weights.manifest import Entry, parse_entry, parse_manifest, write_manifest
+from cifar_zoo.weights.manifest import (
+    RUN_FILES,
+    Entry,
+    Manifest,
+    changing,
+    journal_of,
+    manifest_json,
+    parse_manifest,
+    write_manifest,
+)
 
 LICENSE = "MIT"
-FROM_CONFIG = ("recipe", "seed", "precision")
-FROM_METRICS = ("params", "epochs", "test_accuracy", "command", "hardware", "versions", "commit")
-RUN_FILES = ("config.json", "history.csv", "metrics.json")  # copied from a run in addition to its weights
+FROM_RECORD = (
+    "recipe",
+    "seed",
+    "precision",
+    "params",
+    "epochs",
+    "test_accuracy",
+    "command",
+    "hardware",
+    "versions",
+    "commit",
+)
+
+_log = logging.getLogger(__name__)
 
 
 def golden_images(height: int, width: int) -> np.ndarray:
@@ -42,12 +68,19 @@ def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:
 
 
 def stage(
-    run_dir: str | Path, weights_dir: str | Path, manifest_file: str | Path, tag: str, *, best: bool | None = None
+    run_dir: str | Path,
+    weights_dir: str | Path,
+    manifest_file: str | Path,
+    tag: str,
+    *,
+    best: bool | None = None,
+    results_dir: str | Path | None = None,
 ) -> Entry:
     """Copy a finished run to the folder of published weights and add it to the manifest.
 
     Writes `<weights_dir>/<network>/<tag>/` with the weights, golden.npz (images and logits), metrics.json,
-    config.json, history.csv and README.md.
+    config.json, history.csv and README.md. If the process is killed, the folder and the manifest are both the old or
+    both the new ones for whoever reads the manifest next.
 
     Args:
         run_dir: Path of the directory of a finished run of a registered network.
@@ -55,66 +88,109 @@ def stage(
         manifest_file: Path of the manifest to change.
         tag: String. Tag of the weights, which `weights="<tag>"` loads.
         best: Boolean. Whether `weights="cifar10"` loads this file. None for True if the network has no other tag.
+        results_dir: Path of the folder of results, to which the record of the run is added at the same time, as by
+            `cifar_zoo.results.pack`. None to add none.
 
     Returns: The new `Entry` of the manifest.
 
     Raises:
         CifarZooError: If the run is unfinished, was not evaluated on all 10,000 test images, has a recipe that does not
-            fit this version, or is of an unregistered network.
+            fit this version, or is of an unregistered network; if a file of the run is damaged or of another run; if
+            the tag holds the weights of another seed; or if the manifest is in use by another process.
     """
     from cifar_zoo.weights.files import load_weights  # imports Keras
 
     run_dir, weights_dir, manifest_file = Path(run_dir), Path(weights_dir), Path(manifest_file)
-    if not (run_dir / "metrics.json").exists():
-        raise CifarZooError(f"{run_dir}: no metrics.json; only a finished run can be published")
-    config, metrics = (read_json(run_dir / f"{name}.json") for name in ("config", "metrics"))
-    check_measured(metrics, run_dir)
-    check_recipe(config["recipe"], str(run_dir))
-    info = model_info(config["model"])
-    manifest = parse_manifest(manifest_file)
-    others = manifest.get(info.name, {})
-    best = not others.keys() - {tag} if best is None else best
-    load_weights(info.build(), run_dir / "model.weights.h5")  # raises if the file does not fit
+    record, metrics = record_of(run_dir, tag), read_metrics(run_dir)
+    if tag == "cifar10" or tag.endswith(".h5"):
+        raise CifarZooError(f"--tag must not be {tag!r}, which stands for the best weights or a file")
+    info = model_info(record.model)
+    _check_seed(parse_manifest(manifest_file), record, manifest_file)
+    if "files" not in metrics:
+        _log.warning(
+            "%s was written by an earlier version and has no hashes: whether its weights are those that were measured "
+            "cannot be verified",
+            run_dir / "metrics.json",
+        )
+    weights = (run_dir / "model.weights.h5").read_bytes()
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / "model.weights.h5"
+        copy.write_bytes(weights)
+        load_weights(info.build(), copy)  # raises if the file does not fit
+        images = golden_images(*info.input_shape[:2])
+        scores = logits(info.name, str(copy), images)
+    golden = io.BytesIO()
+    np.savez(golden, images=images, logits=scores)
 
-    folder = weights_dir / info.name / tag
-    file = folder / f"{info.name}.{tag}.weights.h5"
-    _copy_run(run_dir, file)
-    images = golden_images(*info.input_shape[:2])
-    np.savez(folder / "golden.npz", images=images, logits=logits(info.name, str(file), images))
-
-    content = file.read_bytes()
-    measured = {name: metrics[name] for name in FROM_METRICS if name in metrics}
-    configured = {name: config[name] for name in FROM_CONFIG if name in config}
-    entry = parse_entry(
-        {
-            "best": best,
-            "file": f"{info.name}/{tag}/{file.name}",
-            "repository": None,
-            "revision": None,
-            "bytes": len(content),
-            "sha256": sha256(content).hexdigest(),
-            "golden": f"{info.name}/{tag}/golden.npz",
-            "classes": 10,
-            "license": LICENSE,
-            **configured,
-            **measured,
-        },
-        f"{run_dir}: {info.name}.{tag}",
-    )
-    if best:
-        others = {name: other.model_copy(update={"best": False}) for name, other in others.items()}
-    manifest[info.name] = {**others, tag: entry}
-    (folder / "README.md").write_text(card(info.name, tag, entry, metrics.get("test_tta_accuracy")))
-    write_manifest(manifest, manifest_file)
+    folder, file = weights_dir / info.name / tag, f"{info.name}.{tag}.weights.h5"
+    others = {name: (run_dir / name).read_bytes() for name in RUN_FILES} | {"golden.npz": golden.getvalue()}
+    values = {
+        "file": f"{info.name}/{tag}/{file}",
+        "repository": None,
+        "revision": None,
+        "bytes": len(weights),
+        "sha256": sha256(weights).hexdigest(),
+        "golden": f"{info.name}/{tag}/golden.npz",
+        "files": {name: sha256(content).hexdigest() for name, content in sorted(others.items())},
+        "classes": 10,
+        "license": LICENSE,
+        **{name: getattr(record, name) for name in FROM_RECORD},
+    }
+    if not metrics.get("files", {}).items() <= (values["files"] | {"model.weights.h5": values["sha256"]}).items():
+        raise CifarZooError(f"{run_dir}: its files were changed meanwhile; run the command again")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(changing(manifest_file))
+        manifest = parse_manifest(manifest_file)
+        _check_seed(manifest, record, manifest_file)
+        tags = manifest.get(info.name, {})
+        best = not tags.keys() - {tag} if best is None else best
+        entry = validated(Entry, {"best": best, **values}, f"{run_dir}: {info.name}.{tag}")
+        if best:
+            tags = {name: other.model_copy(update={"best": False}) for name, other in tags.items()}
+        manifest[info.name] = {**tags, tag: entry}
+        contents = {folder / file: weights} | {folder / name: content for name, content in others.items()}
+        contents[folder / "README.md"] = card(info.name, tag, entry, record.test_tta_accuracy).encode()
+        if results_dir is not None:
+            stack.enter_context(lock_results(Path(results_dir)))
+            check_group(record, Path(results_dir), run_dir)
+            result = record_file(record, Path(results_dir))
+            contents[result] = to_json(asdict(record), result)
+        contents[manifest_file] = manifest_json(manifest, manifest_file)
+        replace_together(journal_of(manifest_file), contents)
+        if problem := entry.difference(folder / file) or ", ".join(entry.damaged(folder)):
+            raise CifarZooError(f"{folder}: what is there differs from what was written ({problem}); check the disk")
     return entry
 
 
-def _copy_run(run_dir: Path, weights_file: Path) -> None:
-    """Copy the files of a run, with the weights renamed to the given file."""
-    weights_file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run_dir / "model.weights.h5", weights_file)
-    for name in RUN_FILES:
-        shutil.copyfile(run_dir / name, weights_file.parent / name)
+def _check_seed(manifest: Manifest, record: RunRecord, manifest_file: Path) -> None:
+    """Raise CifarZooError if a tag holds the weights of another seed, whose figure would remain in the results."""
+    entry = manifest.get(record.model, {}).get(record.tag)
+    if entry is not None and entry.seed != record.seed:
+        raise CifarZooError(
+            f"{manifest_file}: {record.model}.{record.tag} is of seed {entry.seed}, not {record.seed}; choose another "
+            "tag, or remove that entry and its folder first"
+        )
+
+
+def add_hashes(weights_dir: Path, manifest_file: Path) -> None:
+    """Add the field `files` to the entries of a manifest of an earlier version, which lack it.
+
+    Raises:
+        CifarZooError: If a weights file differs from its entry, or the other files of its folder are of another run.
+    """
+    with changing(manifest_file):
+        raw = read_json(manifest_file)
+        for name, tags in raw.items():
+            for tag, values in tags.items():
+                folder = weights_dir / name / tag
+                hashes = {part: sha256_of(folder / part) for part in sorted((*RUN_FILES, "golden.npz"))}
+                entry = validated(Entry, {"files": hashes} | values, f"{manifest_file}: {name}.{tag}")
+                record = {**read_json(folder / "config.json"), **read_json(folder / "metrics.json")}
+                wrong = [field for field in FROM_RECORD if record.get(field) != values.get(field)]
+                if problem := entry.difference(weights_dir / entry.file) or ", ".join(wrong + entry.damaged(folder)):
+                    raise CifarZooError(f"{folder}: differs from the manifest ({problem}); stage the run again")
+                tags[tag] = entry
+        write_manifest(raw, manifest_file)
 
 
 def check_recipe(values: dict[str, Any], where: str) -> None:

@@ -25,6 +25,7 @@ from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
+from cifar_zoo.lock import locked
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.batches import ShuffledBatches
@@ -38,7 +39,6 @@ from cifar_zoo.training.callbacks.run_callbacks import RunCallbacks
 from cifar_zoo.training.callbacks.session import Session
 from cifar_zoo.training.clock import Clock
 from cifar_zoo.training.identity import hash_architecture, hash_initial_weights, hash_split
-from cifar_zoo.training.lock import locked
 from cifar_zoo.training.network import adapt_whitening, computing_in, dropout_layers, dropping, hidden_dense_kernels
 from cifar_zoo.training.optimize import learning_rate, optimizer
 from cifar_zoo.training.recipe import Recipe
@@ -164,9 +164,9 @@ def fit_cifar10(
         _check_images(splits.train[0], model, recipe)
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")
         config = _configuration(model, initial_weights, recipe_name, recipe, splits, options)
-        with locked(path):
+        with locked(path / "run.lock", "another training", "wait for it, or choose another run directory"):
             run = RunDirectory(path, config, resume)
-            if metrics := run.metrics:
+            if metrics := run.metrics():
                 load_weights(model, run.weights)
                 return Run(run.path, model, run.history(), metrics, finished=True)
             environment = describe_environment()

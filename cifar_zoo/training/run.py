@@ -12,6 +12,7 @@ import keras
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import check_room, read_history, read_json, write_atomically, write_json
 from cifar_zoo.training.checkpoint import previous_checkpoint
+from cifar_zoo.training.finished import check_files, hash_files, read_metrics
 from cifar_zoo.training.identity import hash_config
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights.files import save_weights
@@ -67,11 +68,19 @@ class RunDirectory:
         """Path of the final weights."""
         return self.path / "model.weights.h5"
 
-    @property
     def metrics(self) -> dict[str, Any]:
-        """The final metrics, or an empty dict for an unfinished run."""
-        file = self.path / "metrics.json"
-        return read_json(file) if file.exists() else {}
+        """Read the final metrics, and verify the files of a finished run by the hashes in them.
+
+        Returns: A dict, which is empty for an unfinished run.
+
+        Raises:
+            CifarZooError: If metrics.json has no valid content, or another file is not the one that the run ended with.
+        """
+        if not (self.path / "metrics.json").exists():
+            return {}
+        metrics = read_metrics(self.path)
+        check_files(self.path, metrics)
+        return metrics
 
     def finish(self, model: keras.Model, history: list[dict[str, float]], metrics: dict[str, Any]) -> None:
         """Write the final weights, the history and the metrics, and remove the previous checkpoint.
@@ -79,7 +88,7 @@ class RunDirectory:
         Args:
             model: The trained `keras.Model`.
             history: List of dicts, one per epoch.
-            metrics: Dict of the final metrics.
+            metrics: Dict of the final metrics, to which the hashes of the other files are added.
 
         Raises:
             CifarZooError: If a file cannot be written. The run then remains unfinished and keeps its checkpoints.
@@ -89,6 +98,7 @@ class RunDirectory:
             check_room(self.path, size)  # before anything is written, so that a full disk leaves no half of a result
             self.write_history(history)
             save_weights(model, self.weights)
+            metrics["files"] = hash_files(self.path)
             write_json(self.path / "metrics.json", metrics)
         except OSError as error:
             raise CifarZooError(

@@ -93,6 +93,8 @@ def copy_to_cache(entry: Entry, folder: Path) -> Path:
     content, problem = entry.read(source)
     if problem:
         raise CifarZooError(f"{source} is not the published file: it {problem}")
+    if source.parts[-3:] == Path(entry.file).parts and (damaged := entry.damaged(source.parent)):
+        raise CifarZooError(f"{source.parent}: {', '.join(damaged)} beside the weights is not the published file")
     try:
         path = _place(entry)
         write_atomically(path, lambda temporary: temporary.write_bytes(content))

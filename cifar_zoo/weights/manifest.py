@@ -6,16 +6,20 @@ import builtins
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, Self, get_args
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_json, write_json
+from cifar_zoo.files import finish_replacing, read_json, sha256_of, to_json, write_atomically
+from cifar_zoo.lock import locked
 
+RUN_FILES = ("config.json", "history.csv", "metrics.json")  # copied from a run in addition to its weights
 PACKAGE = Path(__file__).resolve().parent.parent
 NAME = "weights_manifest.json"
 
@@ -31,7 +35,11 @@ def _text(pattern: str) -> Any:
     return Field(pattern=f"^(?:{pattern})$")
 
 
+Name = Annotated[
+    str, _text("[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"), Field(description="letters, digits and _.+-, up to 100")
+]
 _Path = Annotated[str, AfterValidator(_plain)]
+_Sha256 = Annotated[str, _text("[0-9a-f]{64}")]
 _Value = bool | int | float | str | list[int | float] | None
 
 
@@ -46,6 +54,7 @@ class Entry(BaseModel):
         bytes: Integer. Size of the file.
         sha256: String. Hash of the file.
         golden: String. Path of the .npz file with fixed images and the logits of the network for them.
+        files: Dict. SHA-256 of golden.npz and of the run's config.json, history.csv and metrics.json.
         params: Integer. Number of parameters of the network, including the batch-norm statistics.
         classes: Integer. Number of classes.
         license: String. SPDX identifier.
@@ -68,8 +77,9 @@ class Entry(BaseModel):
     repository: Annotated[_Path, _text("[^/]+/[^/]+")] | None = Field(description="ORG/NAME or null")
     revision: Annotated[str, _text("[0-9a-f]{40}")] | None = Field(description="a commit of 40 hex digits or null")
     bytes: int = Field(gt=0, description="positive")
-    sha256: Annotated[str, _text("[0-9a-f]{64}"), Field(description="64 hex digits")]
+    sha256: Annotated[_Sha256, Field(description="64 hex digits")]
     golden: Annotated[_Path, _text(r".*\.npz"), Field(description="a relative path of an .npz file")]
+    files: dict[str, _Sha256] = Field(description="hashes of 64 hex digits by file")
     params: int = Field(gt=0, description="positive")
     classes: int = Field(gt=0, description="positive")
     license: str = Field(min_length=1, description="an SPDX identifier")
@@ -87,6 +97,14 @@ class Entry(BaseModel):
     def _published_or_not(self) -> Self:
         if (self.repository is None) != (self.revision is None):
             raise ValueError("repository and revision must both be given, or both be null")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_known(self) -> Self:
+        if self.files.keys() != {PurePosixPath(self.golden).name, *RUN_FILES}:
+            raise ValueError(
+                f"files must be of golden.npz, {', '.join(RUN_FILES)}, not {', '.join(self.files) or 'none'}"
+            )
         return self
 
     def read(self, path: Path) -> tuple[builtins.bytes, str]:
@@ -109,45 +127,13 @@ class Entry(BaseModel):
         """Return how a file differs from the one of this entry, as a string that is empty if it does not."""
         return self.read(path)[1]
 
+    def damaged(self, folder: Path) -> list[str]:
+        """Return which of `files` in a folder are not those of this entry. Files that are not there do not count."""
+        found = {name: folder / name for name in self.files if (folder / name).is_file()}
+        return [name for name, path in found.items() if sha256_of(path) != self.files[name]]
+
 
 Manifest = dict[str, dict[str, Entry]]  # network -> tag -> entry
-
-_KINDS = {"bool_type": "bool", "int_type": "int", "float_type": "float", "string_type": "str", "dict_type": "dict"}
-
-
-def parse_entry(values: Any, where: str) -> Entry:
-    """Check the fields of an entry.
-
-    Args:
-        values: Dict of the fields, as read from JSON.
-        where: String. Prefix of error messages.
-
-    Returns: An `Entry`.
-
-    Raises:
-        CifarZooError: If a field is missing, unknown or invalid. The message names the field.
-    """
-    if not isinstance(values, dict):
-        raise CifarZooError(f"{where}: must be an object, not {values!r:.80}")
-    try:
-        return Entry.model_validate(values)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        for kind, verb in (("missing", "lacks"), ("extra_forbidden", "has unknown")):
-            if names := sorted(str(found["loc"][0]) for found in errors if found["type"] == kind):
-                raise CifarZooError(f"{where}: {verb} {', '.join(names)}") from error
-        raise CifarZooError(f"{where}: {_explain(errors[0], values)}") from error
-
-
-def _explain(error: Any, values: dict[str, Any]) -> str:
-    if not error["loc"]:
-        return str(error["ctx"]["error"])
-    name, *inside = error["loc"]
-    field = Entry.model_fields[name]
-    what = field.description
-    if error["type"] in _KINDS and not inside:
-        what = _KINDS[error["type"]] + (" or null" if NoneType in get_args(field.annotation) else "")
-    return f"{name} must be {what}, not {values[name]!r:.80}"
 
 
 def manifest_path() -> Path:
@@ -164,7 +150,23 @@ def read_manifest() -> Manifest:
 
 def parse_manifest(path: Path) -> Manifest:
     """Read and validate a manifest. Raises CifarZooError for a missing, unknown or invalid field."""
+    if journal_of(path).exists():
+        with changing(path):  # completes what an interrupted process has begun
+            pass
     return _manifest(read_json(path), path)
+
+
+def journal_of(path: Path) -> Path:
+    """Return the path of the journal with which a manifest and the files of its entries are replaced together."""
+    return path.with_name(f".{path.name}.journal")
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Lock a manifest within this context, waiting for other processes that are about to change it."""
+    with locked(path.with_name(f".{path.name}.lock"), "another process", "wait for it, or stop it", wait=60):
+        finish_replacing(journal_of(path))
+        yield
 
 
 def _manifest(raw: dict[str, Any], path: Path) -> Manifest:
@@ -172,20 +174,29 @@ def _manifest(raw: dict[str, Any], path: Path) -> Manifest:
     for model, tags in raw.items():
         if not isinstance(tags, dict):
             raise CifarZooError(f"{path}: {model} must be an object with entries by tag, not {tags!r:.80}")
-        manifest[model] = {tag: parse_entry(values, f"{path}: {model}.{tag}") for tag, values in tags.items()}
+        manifest[model] = {tag: validated(Entry, values, f"{path}: {model}.{tag}") for tag, values in tags.items()}
         for tag, entry in manifest[model].items():
             if entry.file.split("/")[:-1] != [model, tag]:
                 raise CifarZooError(f"{path}: {model}.{tag}: file must be in {model}/{tag}/, not {entry.file!r}")
         if sum(entry.best for entry in manifest[model].values()) != 1:
             raise CifarZooError(f"{path}: {model} must have exactly one tag that is best")
+        for tag, entry in manifest[model].items():
+            if entry.golden.split("/")[:-1] != [model, tag]:
+                raise CifarZooError(f"{path}: {model}.{tag}: golden must be in {model}/{tag}/, not {entry.golden!r}")
     return manifest
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest, sorted by network and tag. An invalid one raises CifarZooError and is not written."""
+    content = manifest_json(manifest, path)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def manifest_json(manifest: Manifest, path: Path) -> bytes:
+    """Return the content of a manifest's file. An invalid manifest raises CifarZooError, which names the path."""
     raw = {model: {tag: tags[tag].model_dump() for tag in sorted(tags)} for model, tags in sorted(manifest.items())}
     _manifest(raw, path)
-    write_json(path, raw)
+    return to_json(raw, path)
 
 
 def best(tags: dict[str, Entry]) -> tuple[str, Entry]:

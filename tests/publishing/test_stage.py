@@ -87,7 +87,7 @@ def test_a_network_must_have_a_best_tag(cifar10, tmp_path):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "nin0"}))
-    with pytest.raises(CifarZooError, match="only a finished run can be published"):
+    with pytest.raises(CifarZooError, match="only a finished run can be packed"):
         stage(tmp_path, tmp_path / "weights", tmp_path / "manifest.json", "tag")
 
 

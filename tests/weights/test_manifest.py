@@ -70,6 +70,10 @@ def test_the_entry_tells_the_truth(name, tag):
         bytes=file.stat().st_size,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         golden=f"{name}/{tag}/golden.npz",
+        files={
+            part: hashlib.sha256((folder / part).read_bytes()).hexdigest()
+            for part in ("config.json", "golden.npz", "history.csv", "metrics.json")
+        },
         params=sum(map(math.prod, shapes.values())),
         classes=shapes["classifier/0"][-1],
         license=tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"],
@@ -180,6 +184,11 @@ HEX = "0123456789abcdef" * 4
                          "a//b.weights.h5", "a/.weights.h5", "", "squeeze1/zoo/squeeze1.h5", "a b.weights.h5")
         ],
         (put(file="resnet20/zoo/squeeze1.zoo.weights.h5"), "file must be in squeeze1/zoo/, not 'resnet20/zoo/"),
+        (put(golden="resnet20/zoo/golden.npz"), "golden must be in squeeze1/zoo/, not 'resnet20/zoo/golden.npz'"),
+        (put(files={}), "files must be of golden.npz, config.json, history.csv, metrics.json, not none"),
+        (put(files={"golden.npz": HEX, "../config.json": HEX}), "files must be of .*, not golden.npz, ../config.json"),
+        (put(files={"golden.npz": HEX[:-1]}), "files must be hashes of 64 hex digits by file, not "),
+        (put(files=[]), r"files must be dict, not \[\]"),
         (put(golden="../golden.npz"), "golden must be a relative path of an .npz file, not '../golden.npz'"),
         *[
             (put(repository=name, revision=HEX[:40]), "repository must be ORG/NAME or null, not ")

@@ -1,32 +1,43 @@
-"""A lock on a run directory that is released when its process ends."""
+"""Locks between processes, which are released when their process ends."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import make_folder
 
 _LOCKED_BYTE = 2**30  # beyond the text, as a locked byte cannot be read on Windows
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Lock a run directory against other trainings within this context. The directory is created if it does not exist.
+def locked(path: Path, user: str, advice: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold a lock within this context. The folder of the lock file is created if it does not exist.
 
-    The operating system holds the lock and releases it when the process ends in any way. The file `run.lock` only
-    contains the process id, for the error message.
+    The operating system holds the lock and releases it when the process ends in any way. The file only contains the
+    process id, for the error message.
+
+    Args:
+        path: Path of the lock file.
+        user: String. What holds the lock elsewhere, for the error message: "another training".
+        advice: String. What to do then.
+        wait: Float. Seconds to wait for the lock.
 
     Raises:
-        CifarZooError: If another training holds the lock.
+        CifarZooError: If another process holds the lock, or the folder cannot be created.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "run.lock"
-    descriptor = _acquire(path)
+    make_folder(path.parent)
+    deadline = time.monotonic() + wait
+    while (descriptor := _acquire(path)) is None:
+        if time.monotonic() >= deadline:
+            raise CifarZooError(f"{path.parent} is in use by {user}, process id {_holder(path)}; {advice}")
+        time.sleep(0.05)
     try:
         yield
     finally:
@@ -38,25 +49,32 @@ def locked(directory: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _acquire(path: Path) -> int:
-    """Open and lock a file, and return its descriptor."""
+def _acquire(path: Path) -> int | None:
+    """Open and lock a file, and return its descriptor, or None if another process holds the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            if not _try_lock(descriptor):
-                process = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-                raise CifarZooError(
-                    f"{path.parent} is in use by another training, process id {process}; wait for it, or choose "
-                    "another run directory"
-                )
-            if _is_still_there(descriptor, path):
+            free = _try_lock(descriptor)
+            if free and _is_still_there(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()}\n".encode())
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # removed by its holder after it was opened here and before it was locked
+        os.close(descriptor)
+        if not free:
+            return None
+        # Otherwise it was removed by its holder after it was opened here and before it was locked.
+
+
+def _holder(path: Path) -> str:
+    """Return the process id in a lock file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(32).decode(errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"
 
 
 def _try_lock(descriptor: int) -> bool:
