@@ -84,3 +84,16 @@ def test_the_command_line_refuses_it_too(zoo, small_npz):
     done = zoo("fit", "nin0", "--epochs", 1, "--data", small_npz, "--run-dir", "x" * 5000)
     assert done.returncode == 2 and done.stdout == "" and len(done.stderr) < 300
     assert done.stderr.startswith("cifar-zoo: the folder 'xxx") and done.stderr.endswith("File name too long\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no pipes in folders")
+def test_something_else_in_the_place_of_the_lock_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "run.lock")
+    with pytest.raises(CifarZooError, match="run.lock is not a regular file; remove it"):
+        lock(tmp_path).__enter__()
+    (tmp_path / "run.lock").unlink()
+    (tmp_path / "outside").write_text("untouched")
+    (tmp_path / "run.lock").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="run.lock"):
+        lock(tmp_path).__enter__()
+    assert (tmp_path / "outside").read_text() == "untouched"

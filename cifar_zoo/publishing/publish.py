@@ -154,6 +154,4 @@ def _check(weights_dir: Path, name: str, tag: str, entry: Entry) -> None:
         )
     check_card(folder / "README.md", entry)
     if damaged := entry.damaged(folder):
-        raise CifarZooError(
-            f"{folder}: {', '.join(damaged)} has another SHA-256 than the manifest; stage the run again"
-        )
+        raise CifarZooError(f"{folder}: {', '.join(damaged)} differs from the manifest; stage the run again")

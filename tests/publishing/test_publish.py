@@ -247,6 +247,13 @@ def edit_json(path, **values):
     [
         (lambda folder: (folder / "squeeze1.zoo.weights.h5").write_bytes(b"1"), "has 1 bytes instead of 358,464 of"),
         (lambda folder: (folder / "golden.npz").unlink(), "squeeze1/zoo/golden.npz of the manifest is missing"),
+        *[
+            (
+                lambda folder, name=name: (folder / name).write_bytes((folder / name).read_bytes() + b"\n"),
+                f"squeeze1/zoo: {name} differs from the manifest; stage the run again",
+            )
+            for name in ("golden.npz", "config.json", "history.csv", "metrics.json")
+        ],
         (lambda folder: (folder / "notes.txt").write_text("?"), "squeeze1/zoo/notes.txt is in no entry of"),
         (lambda folder: shutil.copytree(folder, folder.parent / "two"), "squeeze1/two/README.md, .* is in no entry"),
         (lambda folder: (folder / "link").symlink_to("/etc/hostname"), "link: is a link"),

@@ -352,8 +352,12 @@ def test_from_a_folder(hub, home, process, tmp_path):
     content = bytearray(weights_of("squeeze1"))
     content[-1] ^= 1
     (damaged / path.name).write_bytes(content)
+    beside = tmp_path / "beside"
+    shutil.copytree(ROOT / "weights" / "squeeze1", beside / "squeeze1")
+    (beside / "squeeze1" / "zoo" / "history.csv").write_text("epoch,loss\n1,0\n")
     for folder, message in [
         (damaged, "is not the published file: it has the SHA-256"),
+        (beside, "squeeze1/zoo: history.csv beside the weights is not the published file"),
         (empty, f"has no {entry.file}; name a folder that has"),
         (tmp_path / "absent", f"has no {entry.file}; name a folder that has"),
     ]:

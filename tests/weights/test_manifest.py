@@ -184,7 +184,6 @@ HEX = "0123456789abcdef" * 4
                          "a//b.weights.h5", "a/.weights.h5", "", "squeeze1/zoo/squeeze1.h5", "a b.weights.h5")
         ],
         (put(file="resnet20/zoo/squeeze1.zoo.weights.h5"), "file must be in squeeze1/zoo/, not 'resnet20/zoo/"),
-        (put(golden="resnet20/zoo/golden.npz"), "golden must be in squeeze1/zoo/, not 'resnet20/zoo/golden.npz'"),
         (put(files={}), "files must be of golden.npz, config.json, history.csv, metrics.json, not none"),
         (put(files={"golden.npz": HEX, "../config.json": HEX}), "files must be of .*, not golden.npz, ../config.json"),
         (put(files={"golden.npz": HEX[:-1]}), "files must be hashes of 64 hex digits by file, not "),
