@@ -57,11 +57,27 @@ def named_path(path: str | os.PathLike[str]) -> Path:
     return expanded
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Anything else is refused: a pipe would block, and a device may have no end.
+
+    Raises:
+        OSError: if there is no such file, or it is not a regular one or cannot be opened; `strerror` says which.
+    """
+    try:
+        if stat.S_ISREG(path.stat().st_mode):  # before opening it, which can do something to a device
+            # Another process may put a pipe there now, and opening it must not block either.
+            flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            file = os.fdopen(os.open(path, flags), "rb")
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file
+            file.close()
+    except ValueError as error:  # a null character in the path
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    raise FileNotFoundError(errno.ENOENT, "It is not a regular file", str(path))
+
+
 def open_file(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
     """Open a file that somebody named, for reading in binary mode.
-
-    Anything else that can be opened is refused before it is read: a pipe would wait for a writer, a device may never
-    end, and opening some has effects.
 
     Args:
         path: Path of the file; `~` is expanded.
@@ -72,25 +88,20 @@ def open_file(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO
     """
     named = named_path(path)
     try:
-        # Without O_NONBLOCK, opening a pipe waits.
-        descriptor = os.open(named, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise CifarZooError(f"there is no file {str(path)!r}") from None
-    except OSError as error:  # on Windows, this is what a folder gives
+        file = open_regular(named)
+    except OSError as error:
+        if not named.exists():
+            raise CifarZooError(f"there is no file {str(path)!r}") from None
+        if not named.is_file():
+            kind = "a folder" if named.is_dir() else "not a regular file"
+            raise CifarZooError(f"{str(path)!r} is {kind}, where a file was expected") from None
         raise CifarZooError(f"{str(path)!r} cannot be opened ({error.strerror})") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise CifarZooError(f"{str(path)!r} is {kind}, where a file was expected")
-        if not status.st_size:  # as the files in /proc are, too, some of which wait when they are read
-            raise CifarZooError(f"{str(path)!r} is empty")
-        if most is not None and status.st_size > most:
-            raise CifarZooError(_too_large(path, most))
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+    size = os.fstat(file.fileno()).st_size
+    if 0 < size <= (size if most is None else most):
+        return file
+    file.close()
+    # The files in /proc are empty, too; some of them wait when they are read.
+    raise CifarZooError(f"{str(path)!r} is empty" if not size else _too_large(path, most or 0))
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:

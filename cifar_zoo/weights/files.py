@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -21,7 +20,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_atomically
+from cifar_zoo.files import open_regular, write_atomically
 from cifar_zoo.weights.reader import Array, find_arrays, read_array
 
 Layout = dict[str, tuple[int, ...]]
@@ -193,14 +192,13 @@ def read_file(path: str | Path, most: int) -> Stored:
         CifarZooError: If the file is missing, damaged or contains anything but numbers.
     """
     _check_name(path)
-    with tempfile.TemporaryDirectory() as folder:
-        values = Path(folder) / "values"
-        arrays = _run_reader(Path(path), most, values)
-        found: dict[str, np.ndarray] = {}
-        with values.open("rb") as stream:
-            if values.stat().st_size:
-                for name, array in _by_name(arrays).items():
-                    found[name] = np.fromfile(stream, array.dtype, math.prod(array.shape)).reshape(array.shape)
+    arrays, content = _run_reader(Path(path), most)
+    found: dict[str, np.ndarray] = {}
+    if content:
+        for name, array in _by_name(arrays).items():
+            size = math.prod(array.shape) * np.dtype(array.dtype).itemsize
+            found[name] = np.frombuffer(content[:size], array.dtype).reshape(array.shape)
+            content = content[size:]
     return Stored(_by_name(arrays), found)
 
 
@@ -213,32 +211,59 @@ def read_verified(content: bytes) -> Stored:
     return Stored(arrays, {name: values[array] for name, array in arrays.items()})
 
 
-def _run_reader(path: Path, most: int, values: Path) -> list[Array]:
-    """Run reader.py on a file and return the arrays that it finds."""
+# What a Python runs that can import the standard library and the named packages, and nothing else: neither the module
+# that lies in the working directory under the name of one of the library's, nor what is beside the packages.
+_START = """
+import importlib.util, runpy, sys
+for name, file in (argument.split("=", 1) for argument in sys.argv[3:]):
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+reader, sys.argv = sys.argv[1], sys.argv[1:3]
+runpy.run_path(reader, run_name="__main__")
+"""
+
+
+def _run_reader(path: Path, most: int) -> tuple[list[Array], memoryview]:
+    """Run reader.py on a file, which is opened once, and return the arrays that it finds and their values.
+
+    No temporary file is needed, so a full disk does no harm.
+    """
+    if not sys.executable:  # of a program that Python is embedded in
+        raise CifarZooError(f"{path}: is read by a Python process of its own; set sys.executable to the path of Python")
     try:
-        if not path.is_file():  # missing, or a folder, a pipe or a device
-            raise CifarZooError(f"there is no weights file {str(path)!r}")
-        with path.open("rb") as file:
-            if file.read(8) != b"\x89HDF\r\n\x1a\n":  # the HDF5 library would search the rest of the file for it
-                raise CifarZooError(f"{path}: not a whole HDF5 file (its signature is missing)")
+        file = open_regular(path)
+    except OSError as error:
+        raise CifarZooError(f"there is no weights file {str(path)!r} that can be read ({error.strerror})") from error
+    with file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":  # the HDF5 library would search the rest of the file for it
+            raise CifarZooError(f"{path}: not a whole HDF5 file (its signature is missing)")
+        packages = [f"{package.__name__}={package.__file__}" for package in (np, h5py)]
+        script = str(Path(__file__).with_name("reader.py"))
+        try:
             reader = subprocess.run(
-                [sys.executable, "-P", str(Path(__file__).with_name("reader.py")), str(most), str(values)],
+                [sys.executable, "-I", "-S", "-c", _START, script, str(most), *packages],
                 stdin=file,
                 capture_output=True,
                 timeout=600,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )
-    except OSError as error:
-        raise CifarZooError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except subprocess.TimeoutExpired as error:
-        raise CifarZooError(f"{path}: not a whole HDF5 file (reading it timed out)") from error
+        except OSError as error:
+            raise CifarZooError(
+                f"{path}: is read by a Python process of its own, and {sys.executable!r} cannot be started "
+                f"({error.strerror}); set sys.executable to the path of Python"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise CifarZooError(f"{path}: not a whole HDF5 file (reading it timed out)") from error
     if reader.returncode:
         reason = reader.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"code {reader.returncode}"]
         raise CifarZooError(f"{path}: not a whole HDF5 file (reading it failed with {reason[0]!r})")
-    reply = json.loads(reader.stdout)
+    end = reader.stdout.index(b"\n") + 1
+    reply = json.loads(reader.stdout[:end])
     if "error" in reply:
         raise CifarZooError(f"{path}: {reply['error']}")
-    return [Array(group, layer, name, tuple(shape), dtype) for group, layer, name, shape, dtype in reply["arrays"]]
+    arrays = [Array(group, layer, name, tuple(shape), dtype) for group, layer, name, shape, dtype in reply["arrays"]]
+    return arrays, memoryview(reader.stdout)[end:]
 
 
 # Keras derives the names of the groups in a weights file from the layers of a network and their attributes.

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import finish_replacing, read_json, sha256_of, to_json, write_atomically
+from cifar_zoo.files import finish_replacing, open_regular, read_json, sha256_of, to_json, write_atomically
 from cifar_zoo.lock import locked
 
 RUN_FILES = ("config.json", "history.csv", "metrics.json")  # copied from a run in addition to its weights
@@ -113,15 +113,22 @@ class Entry(BaseModel):
         Returns: A tuple of the content of the file and a description of the difference, which is empty if the file
             is the one of this entry. The returned bytes are exactly those that were compared.
         """
-        if not path.is_file():
+        try:
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != self.bytes:
+                    return b"", f"has {size:,} bytes instead of {self.bytes:,}"
+                content = file.read(size)
+        except (FileNotFoundError, NotADirectoryError):
             return b"", "is not there"
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != self.bytes:
-                return b"", f"has {size:,} bytes instead of {self.bytes:,}"
-            content = file.read(size)
+        except OSError as error:
+            return b"", f"cannot be read ({error.strerror})"
+        return content, self.difference_of(content)
+
+    def difference_of(self, content: builtins.bytes) -> str:
+        """Return how some content differs from that of this entry's file, as a string that is empty if it does not."""
         digest = hashlib.sha256(content).hexdigest()
-        return content, "" if digest == self.sha256 else f"has the SHA-256 {digest} instead of {self.sha256}"
+        return "" if digest == self.sha256 else f"has the SHA-256 {digest} instead of {self.sha256}"
 
     def difference(self, path: Path) -> str:
         """Return how a file differs from the one of this entry, as a string that is empty if it does not."""

@@ -4,15 +4,14 @@ A single flipped byte can make the HDF5 library crash, fill the memory or loop f
 within the same process. Here, a damaged file can only end this process, which cannot open any other file and whose
 memory and time are limited.
 
-Usage: python reader.py MOST VALUES < FILE. The standard output is {"error": reason} or {"arrays": [...]}. The values of
-the arrays are written to VALUES one after the other, unless they exceed MOST bytes.
+Usage: python reader.py MOST < FILE. The first line of the standard output is {"error": reason} or {"arrays": [...]}.
+The values of the arrays come after it, one after the other, unless they exceed MOST bytes.
 """
 
 import contextlib
 import json
 import math
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
@@ -105,18 +104,18 @@ def read_array(stored: h5py.Dataset, array: Array) -> np.ndarray:
     return value.astype(array.dtype)
 
 
-def _read(file: h5py.File, most: int, values: Any) -> list[Array]:
+def _read(file: h5py.File, most: int) -> tuple[list[Array], list[np.ndarray]]:
+    """Return the arrays of a file, and their values unless they exceed `most` bytes."""
     found = find_arrays(file)
     size = sum(array.id.get_storage_size() for _, array in found)
     if size > file.id.get_filesize():
         raise RefusedError(f"has arrays of {size} bytes, more than the whole file")
-    if size <= most:
-        for array, stored in found:
-            value = read_array(stored, array)
-            if not np.isfinite(value).all():
-                raise RefusedError(f"{stored.name} holds values that are not finite")
-            values.write(value.tobytes())
-    return [array for array, _ in found]
+    values = []
+    for array, stored in found if size <= most else ():
+        values.append(read_array(stored, array))
+        if not np.isfinite(values[-1]).all():
+            raise RefusedError(f"{stored.name} holds values that are not finite")
+    return [array for array, _ in found], values
 
 
 def _warm_up() -> None:
@@ -147,17 +146,22 @@ def _restrict(most: int) -> None:
 def main() -> None:
     """Read the file on standard input."""
     most = int(sys.argv[1])
-    with open(0, "rb") as source, Path(sys.argv[2]).open("wb") as values:
+    values: list[np.ndarray] = []
+    with open(0, "rb") as source:
         _warm_up()
         _restrict(most)
         try:
             with h5py.File(source) as file:
-                reply: dict[str, Any] = {"arrays": _read(file, most, values)}
+                arrays, values = _read(file, most)
+            reply: dict[str, Any] = {"arrays": arrays}
         except RefusedError as error:
             reply = {"error": str(error)}
         except Exception as error:  # h5py raises many types for damaged files
             reply = {"error": f"not a whole HDF5 file ({error!r:.300})"}
         print(json.dumps(reply), flush=True)
+        for value in values:
+            sys.stdout.buffer.write(value.tobytes())
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -421,13 +421,13 @@ def test_paths_that_are_no_files(network, tmp_path):
         assert_refused(network, path, "there is no weights file")
     with pytest.raises(CifarZooError, match="there is no weights file"):
         load_weights(network, f"{tmp_path}/\0.weights.h5")
-    assert_refused(network, tmp_path / f"{'n' * 300}.weights.h5", "cannot be read|there is no weights file")
+    assert_refused(network, tmp_path / f"{'n' * 300}.weights.h5", "there is no weights file .* .File name too long")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_files_without_permission(network, path):
     path.chmod(0)
-    assert_refused(network, path, "cannot be read .Permission denied")
+    assert_refused(network, path, "there is no weights file .* .Permission denied")
 
 
 def test_harmless_differences_load(network, path, good):
@@ -520,7 +520,7 @@ for path in paths[1:]:
 MEASURE_READER = """
 import resource, subprocess, sys
 with open(sys.argv[2], "rb") as file:
-    subprocess.run([sys.executable, sys.argv[1], "100000", "/dev/null"], stdin=file, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, sys.argv[1], "100000"], stdin=file, stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
@@ -561,18 +561,19 @@ def test_too_many_objects(path):
     assert time.monotonic() - start < 30
 
 
-def test_the_reader_says_what_it_found(good, tmp_path):
+def test_the_reader_says_what_it_found(good):
     """What is between the two processes: a line of JSON and the bare values."""
-    values = tmp_path / "values"
     with good.open("rb") as file:
-        command = [sys.executable, reader.__file__, "100000", str(values)]
-        reply = json.loads(subprocess.run(command, stdin=file, capture_output=True, check=True).stdout)
+        command = [sys.executable, reader.__file__, "100000"]
+        output = subprocess.run(command, stdin=file, capture_output=True, check=True).stdout
+    line, values = output.split(b"\n", 1)
+    reply = json.loads(line)
     found = {f"{array[0]}/vars/{array[2]}": (tuple(array[3]), array[4]) for array in reply["arrays"]}
     stored = {}
     with h5py.File(good) as file:
         file.visititems(lambda name, item: stored.update({f"/{name}": item[()]}) if hasattr(item, "shape") else None)
     assert found == {name: (value.shape, value.dtype.str) for name, value in stored.items()}
-    assert values.read_bytes() == b"".join(stored[name].tobytes() for name in found)
+    assert values == b"".join(stored[name].tobytes() for name in found)
     assert all(re.fullmatch(r"<f2", dtype) and math.prod(shape) for shape, dtype in found.values())
 
 
