@@ -145,7 +145,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | No
     Raises:
         OSError: if the file cannot be written; it names `path`. The old file is unchanged then.
     """
-    _remove_abandoned(path)
+    remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
     try:
         temporary.open("xb").close()  # exclusively, which follows no link; with the permissions of any new file
@@ -165,7 +165,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | No
     _flush_names(path.parent)
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
     """Remove the temporary files of `path` whose writers were killed."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError, ValueError):  # its writer has finished just now, or the file is not ours

@@ -11,6 +11,7 @@ The one local hub in the package index, hf-local-hub, starts a Go program that i
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 Files = dict[str, bytes]
+ZEROS = gzip.compress(bytes(2**24))
 
 
 class Request(NamedTuple):
@@ -79,12 +81,14 @@ class HubServer:
         token: what clients must present, or None.
         lfs: shell pattern of the files that are uploaded by themselves, before the commit; "" for none.
         large: what was uploaded so, by its SHA-256.
+        sent: how many bytes of bodies without end clients have taken.
     """
 
     def __init__(self, token: str | None = None, lfs: str = "") -> None:
         self.repositories: dict[str, Repository] = {}
         self.lfs = lfs
         self.large: Files = {}
+        self.sent = 0
         self.log: list[Request] = []
         self.token = token
         self._faults: list[Fault] = []
@@ -129,6 +133,9 @@ class HubServer:
                 "slow": wait `value` seconds before the answer;
                 "meet": wait at the barrier `value` before the answer, until as many requests are there as it is for;
                 "trickle": wait `value` seconds before every 16 KiB of the body;
+                "drip": wait before every byte of the "headers" or of the "body"; `value` is a pair of this and seconds;
+                "endless": a status and headers, the pair `value`, and then a body without end: chunked or compressed,
+                    if the headers say so;
                 "status": answer `value`, a status or a pair of a status and headers;
                 "length": a Content-Length that is `value` too large (or, below zero, too small);
                 "flip": one bit of the body is wrong;
@@ -348,6 +355,12 @@ class _Handler(BaseHTTPRequestHandler):
         action, value = (self.fault.action, self.fault.value) if self.fault else (None, None)
         if action == "flip" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
+        if action == "endless":
+            return self._send_for_ever(value[0], {**(headers or {}), **value[1]})
+        if action == "drip" and value[0] == "headers":
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:
+                threading.Event().wait(value[1])
+                self.wfile.write(bytes([byte]))
         length = len(body) + (value if action == "length" else 0)
         self.send_response(status)
         for key, text in (headers or {}).items():
@@ -359,14 +372,28 @@ class _Handler(BaseHTTPRequestHandler):
         if action == "cut":
             self.wfile.write(body[:value])
             return self._hang_up()
-        if action == "trickle":
-            for start in range(0, len(body), 2**14):
-                threading.Event().wait(value)
-                self.wfile.write(body[start : start + 2**14])
+        if action in ("trickle", "drip"):
+            step, pause = (2**14, value) if action == "trickle" else (1, value[1])
+            for start in range(0, len(body), step):
+                threading.Event().wait(pause)
+                self.wfile.write(body[start : start + step])
             return
         self.wfile.write(body[:length])
         if length > len(body):
             self._hang_up()
+
+    def _send_for_ever(self, status: int, headers: dict[str, str]) -> None:
+        """Zeros until the client hangs up; compressed, if the headers say so."""
+        self.send_response(status)
+        for key, text in headers.items():
+            self.send_header(key, text)
+        self.end_headers()
+        self.close_connection = True
+        part = ZEROS if "Content-Encoding" in headers else bytes(2**16)
+        chunked = "Transfer-Encoding" in headers
+        while True:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+            self.hub.sent += len(part)
 
     def _hang_up(self) -> None:
         self.wfile.flush()

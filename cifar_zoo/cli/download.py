@@ -39,7 +39,7 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
         is_there = available if folder is None else lambda entry: find_in(folder, entry) is not None
         entries = {name: entry for name, entry in having.items() if is_there(entry)}
         if not entries:
-            where = "this machine and the hub have" if folder is None else f"{folder} has"
+            where = "this machine and the hub have" if folder is None else f"{str(folder)!r:.300} has"
             raise CifarZooError(f"{where} no weights {tag!r}; `--from FOLDER` copies them from weights/ of a checkout")
     else:
         entries = {name: find_entry(model_info(name).name, tag) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
@@ -15,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from cifar_zoo.download import DownloadError, fetch
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import named_path, open_file, read_file, user_folder
+from cifar_zoo.files import check_room, named_path, open_file, read_file, user_folder, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ STD = (62.9932, 62.0887, 66.7048)
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
+BYTES = 170_498_071
 MD5 = "c58f30108f718f92721af3b95e74349a"  # published on https://www.cs.toronto.edu/~kriz/cifar.html
 # The MD5 of each file in the archive, as torchvision.datasets.CIFAR10 has them.
 BATCHES = {
@@ -289,16 +292,23 @@ def _keras_home() -> Path:
 
 def _download() -> Path:
     """The official archive in the Keras cache, downloaded if it is missing or damaged."""
-    import keras
-
-    home = _keras_home()
+    path = _keras_home() / "datasets" / ARCHIVE
     try:
-        home.mkdir(parents=True, exist_ok=True)  # Keras goes elsewhere if it is not there
-        path = keras.utils.get_file(
-            ARCHIVE, URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="datasets", cache_dir=home
-        )
-    except Exception as error:  # urllib, sockets, a wrong hash
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not path.is_file() or path.stat().st_size != BYTES or _difference(path.read_bytes()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_room(path.parent, BYTES)
+            content = fetch(URL, BYTES, _difference)
+            write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    except (DownloadError, OSError) as error:
         raise CifarZooError(
             f"CIFAR-10 cannot be downloaded from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive"
         ) from error
-    return Path(path)
+    return path
+
+
+def _difference(archive: bytes) -> str:
+    """How some content differs from that of the archive; "" if it does not."""
+    digest = hashlib.md5(archive, usedforsecurity=False).hexdigest()
+    return "" if digest == MD5 else f"has the MD5 {digest} instead of {MD5}"

@@ -63,15 +63,15 @@ def upload(
     Raises:
         CifarZooError: If the hub cannot be reached, refuses the request or has other content after the upload.
     """
+    hub, credentials = endpoint()  # before huggingface_hub is imported, which fails for malformed variables
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HTTPError
 
-    hub = endpoint()
     try:
         token = (token or get_token() or "").strip()
         if not token:
             raise CifarZooError(f"no token; make one with write access at {hub}/settings/tokens and set HF_TOKEN to it")
-        api = HfApi(endpoint=hub, token=token, library_name="cifar_zoo")
+        api = HfApi(endpoint=hub, token=token, library_name="cifar_zoo", headers=credentials)
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         head = api.model_info(repo_id)
         if private and not head.private:

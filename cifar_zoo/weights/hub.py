@@ -7,34 +7,31 @@ The environment variables `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_TOKEN` of hugg
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import tempfile
-import time
-import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
+from cifar_zoo.download import DownloadError, check_client, fetch
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import home_folder, write_atomically
+from cifar_zoo.files import check_room, home_folder, remove_abandoned, write_atomically
+from cifar_zoo.version import __version__
 from cifar_zoo.weights.manifest import Entry, read_manifest
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS = 4
-PAUSE = 1.0  # seconds before the second attempt; doubles with each further attempt
-LONGEST_PAUSE = 60.0  # seconds; if the hub asks for more, the download fails
-_SCRATCH = ".download-"
+LOCK_PATIENCE = 60.0  # seconds to wait for another process that downloads the same file
+_CACHED = r"[^/]+-[0-9a-f]{16}\.weights\.h5"  # the names of the files in the cache
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _temporary: Path | None = None  # replaces a cache that is not writable, until the process ends
-
-
-class _WrongFileError(Exception):
-    """The downloaded file is not the one that the manifest names."""
 
 
 def cache_folder() -> Path:
@@ -42,18 +39,27 @@ def cache_folder() -> Path:
     return home_folder() / "weights"
 
 
-def download(entry: Entry) -> Path:
-    """Return the path of a published file in the cache, after downloading it if necessary.
+def _file_name(entry: Entry) -> str:
+    """Return the name of a file in the cache.
 
-    The size and the hash are verified. A file in the cache with another hash is replaced. If the cache is not writable,
-    the file is kept in a temporary folder until the process ends.
+    It has the hash in it, so that versions of this library with other files of the same name can share a cache.
+    """
+    network, tag, _ = entry.file.split("/")
+    return f"{network}.{tag}-{entry.sha256[:16]}.weights.h5"
+
+
+def download(entry: Entry) -> tuple[Path, bytes]:
+    """Return the path of a published file in the cache and its verified content, after downloading it if necessary.
+
+    A file in the cache with another hash is replaced. If the cache is not writable, the file is kept in a temporary
+    folder until the process ends.
 
     Raises:
         CifarZooError: If the file cannot be downloaded. The message gives the reason and what to do.
     """
     if found := read_cached(entry):
-        return found[0]
-    cached = cache_folder() / entry.file
+        return found
+    cached = cache_folder() / _file_name(entry)
     if entry.repository is None:
         raise CifarZooError(f"{entry.file} is not published yet; `{entry.command}` trains such weights")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
@@ -61,17 +67,21 @@ def download(entry: Entry) -> Path:
             f"{cached} {entry.difference(cached)}, and HF_HUB_OFFLINE forbids a download; run `{_command(entry)}` with "
             "the same CIFAR_ZOO_HOME where there is a network"
         )
-    for attempt in range(ATTEMPTS):
-        try:
-            return _fetch(entry.repository, entry, _place(entry))
-        except Exception as error:  # of httpx, of httpx2, or of the file system
-            reason = _unwrap(error)
-            pause = _pause(reason, attempt)
-            if pause is None:
-                raise CifarZooError(_explain(reason, entry)) from error
-            _log.warning("%s: %s; trying again in %g s", entry.file, _first_line(reason), pause)
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+    hub, credentials = endpoint()
+    what = f"{entry.file} of {hub}/{entry.repository}"
+    try:
+        path = _place(entry)
+        with _locked(path):
+            if found := read_cached(entry):  # another process has downloaded it meanwhile
+                return found
+            url = f"{hub}/{entry.repository}/resolve/{entry.revision}/{entry.file}"
+            content = fetch(url, entry.bytes, entry.difference_of, _headers(credentials))
+            _keep(content, path)
+    except DownloadError as error:
+        raise CifarZooError(_explain(error, what, entry)) from error
+    except OSError as error:
+        raise CifarZooError(_no_room(what, error, entry)) from error
+    return path, content
 
 
 def copy_to_cache(entry: Entry, folder: Path) -> Path:
@@ -89,7 +99,9 @@ def copy_to_cache(entry: Entry, folder: Path) -> Path:
         return found[0]
     source = find_in(folder, entry)
     if source is None:
-        raise CifarZooError(f"{folder} has no {entry.file}; name a folder that has, such as weights/ of a checkout")
+        raise CifarZooError(
+            f"{str(folder)!r:.300} has no {entry.file}; name a folder that has, such as weights/ of a checkout"
+        )
     content, problem = entry.read(source)
     if problem:
         raise CifarZooError(f"{source} is not the published file: it {problem}")
@@ -97,7 +109,7 @@ def copy_to_cache(entry: Entry, folder: Path) -> Path:
         raise CifarZooError(f"{source.parent}: {', '.join(damaged)} beside the weights is not the published file")
     try:
         path = _place(entry)
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        _keep(content, path)
     except OSError as error:
         raise CifarZooError(_no_room(str(source), error, entry)) from error
     return path
@@ -106,65 +118,103 @@ def copy_to_cache(entry: Entry, folder: Path) -> Path:
 def find_in(folder: Path, entry: Entry) -> Path | None:
     """Return the path of an entry's file in a folder, as for `copy_to_cache`, or None."""
     paths = (entry.file, f"weights/{entry.file}", PurePosixPath(entry.file).name)
-    return next((path for name in paths if (path := folder / name).is_file()), None)
+    with contextlib.suppress(OSError):  # a name that is too long
+        return next((path for name in paths if (path := folder / name).is_file()), None)
+    return None
 
 
 def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
     """Return the path and verified content of an entry's file in the cache, or None if it is missing or differs."""
     for folder in (cache_folder(), _temporary):
         if folder is not None:
-            path = folder / entry.file
+            path = folder / _file_name(entry)
             content, problem = entry.read(path)
             if not problem:
                 return path, content
     return None
 
 
-def _fetch(repository: str, entry: Entry, path: Path) -> Path:
-    """Download a file under a temporary name, verify it, and move it to its path."""
-    from huggingface_hub import hf_hub_download
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let other processes that want to download the same file wait, so that it is downloaded once.
 
-    for old in path.parent.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError):  # another process may be removing its own
-            if old.stat().st_mtime < time.time() - 24 * 3600:  # of a process that was killed
-                shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent) as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Not enough free disk space")  # an error follows in this case
-        file = Path(
-            hf_hub_download(
-                repository,
-                entry.file,
-                revision=entry.revision,
-                endpoint=endpoint(),
-                cache_dir=folder,
-                local_dir=folder,
-                force_download=True,  # makes one attempt instead of six, as attempts are repeated here
-                library_name="cifar_zoo",
-            )
-        )
-        if problem := entry.difference(file):
-            raise _WrongFileError(f"the download {problem}")
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
-        file.replace(path)
-    return path
+    Nothing goes wrong without a lock, as files are written whole: where there can be none, or another process holds it
+    for too long, the file is downloaded all the same.
+    """
+    from huggingface_hub.utils import WeakFileLock
+
+    lock = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # filelock.Timeout is one as well
+            stack.enter_context(WeakFileLock(lock, timeout=LOCK_PATIENCE))
+            stack.callback(lock.unlink, missing_ok=True)
+        yield
 
 
-def endpoint() -> str:
-    """Return the URL of the hub or its mirror. huggingface_hub itself reads the environment only at import."""
+def _keep(content: bytes, path: Path) -> None:
+    """Write a file of the cache. Its folder may have been removed since it was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def endpoint() -> tuple[str, dict[str, str]]:
+    """Return the URL of the hub or its mirror, and the headers that carry its user and password, if it has any.
+
+    The URL itself has no password, so that no message shows it. huggingface_hub reads the environment only when it is
+    imported.
+
+    Raises:
+        CifarZooError: If HF_ENDPOINT is not a URL.
+    """
+    given = os.environ.get("HF_ENDPOINT", "")
+    hub, credentials = _parse_endpoint(given) if given else ("", {})
+    check_client()
+    if hub:
+        return hub, credentials
     from huggingface_hub import constants
 
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+    return _parse_endpoint(constants.ENDPOINT)
+
+
+def _parse_endpoint(given: str) -> tuple[str, dict[str, str]]:
+    url = given.rstrip("/")
+    after = url.rpartition("@")[2]
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        valid = valid and re.fullmatch(r"[!-~]+", url) and not parts.query and not parts.fragment
+    except ValueError:  # of the port, among others
+        valid = False
+    if not valid:
+        raise CifarZooError(f"HF_ENDPOINT must be a URL such as https://huggingface.co, not {after!r:.200}")
+    if parts.username is None:
+        return url, {}
+    user = base64.b64encode(unquote(f"{parts.username}:{parts.password or ''}").encode()).decode()
+    return f"{parts.scheme}://{after}", {"authorization": f"Basic {user}"}
+
+
+def _headers(credentials: dict[str, str]) -> dict[str, str]:
+    """Return the headers of a request to the hub, with the user's token unless the endpoint has a password.
+
+    `build_hf_headers` of huggingface_hub would first ask the hub for a list of programs that this one may run in.
+    """
+    from huggingface_hub import constants, get_token
+
+    headers = {"user-agent": f"cifar_zoo/{__version__}", **credentials}
+    if credentials or constants.HF_HUB_DISABLE_IMPLICIT_TOKEN or not (token := get_token()):
+        return headers
+    if not (token.isascii() and token.isprintable()):  # or an error would show it
+        raise CifarZooError("HF_TOKEN, or the token of `hf auth login`, has characters that no token has; correct it")
+    return {**headers, "authorization": f"Bearer {token}"}
 
 
 def _place(entry: Entry) -> Path:
     """Return the path for a download: in the cache or, if it is not writable, in a temporary folder of this process."""
     global _temporary
-    path = cache_folder() / entry.file
+    path = cache_folder() / _file_name(entry)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
-        return path
     except OSError as error:
         if error.errno in _FULL:
             raise
@@ -178,58 +228,30 @@ def _place(entry: Entry) -> Path:
                 error.strerror,
                 _temporary,
             )
-        path = _temporary / entry.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        path = _temporary / path.name
+    if path.is_dir():
+        raise CifarZooError(f"{path} is a folder, and a file is kept there; remove the folder")
+    check_room(path.parent, entry.bytes)
+    return path
 
 
-def _unwrap(error: Exception) -> BaseException:
-    """Return the cause of an error that huggingface_hub has wrapped in a general one."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    wrapped = isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__
-    return wrapped or error
-
-
-def _status(error: BaseException) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _pause(error: BaseException, attempt: int) -> float | None:
-    """Return the seconds to wait before the next attempt, or None if another attempt cannot help."""
-    if attempt == ATTEMPTS - 1 or (isinstance(error, OSError) and error.errno):
-        return None
-    status = _status(error)
-    if status is not None and status not in (408, 429) and status < 500:
-        return None
-    pause = PAUSE * 2**attempt
-    if status is not None:
-        asked = error.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
-        pause = max(pause, float(asked)) if asked.isdecimal() else pause
-    return pause if pause <= LONGEST_PAUSE else None
-
-
-def _explain(error: BaseException, entry: Entry) -> str:
+def _explain(error: DownloadError, what: str, entry: Entry) -> str:
     """Return the error message: what happened and what to do."""
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    what = f"{entry.file} of {endpoint()}/{entry.repository}"
-    status = _status(error)
-    if isinstance(error, _WrongFileError):
+    if error.wrong_file:
         return f"{what} is not the published file: {error}; try again later, or set HF_ENDPOINT to another mirror"
-    if isinstance(error, OSError) and error.errno:
-        return _no_room(what, error, entry)
-    if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
-        return f"{what} cannot be accessed ({status}); set HF_TOKEN to a token with access, or run `hf auth login`"
-    if status == 404:
+    if error.headers.get("x-error-code") == "RepoNotFound" or error.status in (401, 403):
+        return (
+            f"{what} cannot be accessed ({error.status}); set HF_TOKEN to a token with access, or run `hf auth login`"
+        )
+    if error.status == 404:
         return (
             f"{what} is not there at commit {entry.revision} (404); upgrade cifar_zoo, or set HF_ENDPOINT to a mirror "
             "that has it"
         )
-    if status == 429:
+    if error.status == 429:
         return f"{what}: too many requests (429); try again later, or set HF_TOKEN"
     return (
-        f"{what} cannot be fetched ({_first_line(error)}); try again later, set HF_ENDPOINT to a mirror, or run "
+        f"{what} cannot be fetched ({error}); try again later, set HF_ENDPOINT to a mirror, or run "
         f"`{_command(entry)}` where there is a network and copy {cache_folder()}"
     )
 
@@ -239,10 +261,6 @@ def _no_room(what: str, error: OSError, entry: Entry) -> str:
         f"{what} cannot be kept below {cache_folder()}: {os.strerror(error.errno or 0)}; make room for "
         f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).split("\n")), "").strip() or type(error).__name__
 
 
 def _command(entry: Entry) -> str:
@@ -266,15 +284,16 @@ class CachedFile:
 
 
 def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
-    """Return the files in the cache, of the given networks or by default of all."""
-    folder = cache_folder()
-    entries = {entry.file: entry for tags in read_manifest().values() for entry in tags.values()}
+    """Return the files in the cache, of the given networks or by default of all.
+
+    Only what has the name of a file of the cache is one: CIFAR_ZOO_HOME may be a folder that holds other things.
+    """
+    entries = {_file_name(entry): entry for tags in read_manifest().values() for entry in tags.values()}
     found = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        relative = path.relative_to(folder)
-        if not names or relative.parts[0] in names:
-            entry = entries.get(relative.as_posix())
-            problem = entry.difference(path) if entry else "is not in the manifest"
+    for path in _in_cache(_CACHED, names):
+        entry = entries.get(path.name)
+        problem = entry.difference(path) if entry else "is not in the manifest"
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it
             found.append(CachedFile(path, path.stat().st_size, problem))
     return found
 
@@ -282,6 +301,22 @@ def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
 def clear_cache(names: Collection[str] = ()) -> list[CachedFile]:
     """Remove files from the cache, of the given networks or by default of all, and return those removed."""
     removed = cached_files(names)
-    for folder in {cache_folder() / file.path.relative_to(cache_folder()).parts[0] for file in removed}:
-        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    for file in removed:
+        file.path.unlink(missing_ok=True)
+    for path in _in_cache(rf"\.{_CACHED}\.(lock|.*\.tmp)", names):  # of processes that were killed
+        if path.suffix == ".lock":
+            path.unlink(missing_ok=True)
+        else:
+            remove_abandoned(path.with_name(path.name.partition(".weights.h5")[0].removeprefix(".") + ".weights.h5"))
     return removed
+
+
+def _in_cache(pattern: str, names: Collection[str]) -> list[Path]:
+    """Return the files in the cache folder whose names match a pattern, and start with one of some names if any."""
+    return [
+        path
+        for path in sorted(cache_folder().glob("*"))
+        if re.fullmatch(pattern, path.name)
+        and (not names or path.name.removeprefix(".").split(".")[0] in names)
+        and path.is_file()
+    ]

@@ -61,47 +61,33 @@ def available(entry: Entry) -> bool:
 
 
 def locate(entry: Entry) -> Path:
-    """Return the path of an entry's verified file: in the wheel, a checkout or the cache, or after a download.
-
-    Raises:
-        CifarZooError: If the file cannot be downloaded, or is damaged in the wheel or the checkout.
-    """
-    if path := _at_hand(entry):
-        if problem := entry.difference(path):
-            raise CifarZooError(_damaged(path, problem))
-        return path
-    if cached := read_cached(entry):
-        return cached[0]
-    if entry.repository is None:
-        raise CifarZooError(_elsewhere(entry))
-    return download(entry)
+    """Return the path of an entry's verified file, as for `read`."""
+    return read(entry)[0]
 
 
 def read(entry: Entry) -> tuple[Path, bytes]:
     """Return the path of an entry's file and its content, whose hash has been verified.
 
-    The file is read only once, so the returned bytes are exactly those that were verified.
+    The file is in the wheel, a checkout or the cache, or is downloaded. It is read only once, so the returned bytes are
+    exactly those that were verified.
 
     Raises:
         CifarZooError: If the file cannot be downloaded, or is damaged in the wheel or the checkout.
     """
-    path = _at_hand(entry)
-    if path is None:
-        if cached := read_cached(entry):
-            return cached
-        path = locate(entry)
-    content, problem = entry.read(path)
-    if problem:
-        raise CifarZooError(_damaged(path, problem))
-    return path, content
+    if path := _at_hand(entry):
+        content, problem = entry.read(path)
+        if problem:
+            raise CifarZooError(f"{path} is damaged: it {problem}; reinstall cifar_zoo")
+        return path, content
+    if cached := read_cached(entry):
+        return cached
+    if entry.repository is None:
+        raise CifarZooError(_elsewhere(entry))
+    return download(entry)
 
 
 def _at_hand(entry: Entry) -> Path | None:
     return next((path for folder in FOLDERS if (path := folder / entry.file).is_file()), None)
-
-
-def _damaged(path: Path, problem: str) -> str:
-    return f"{path} is damaged: it {problem}; reinstall cifar_zoo"
 
 
 def _elsewhere(entry: Entry) -> str:

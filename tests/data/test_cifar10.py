@@ -5,13 +5,15 @@ import io
 import pickle
 import struct
 import tarfile
+import time
 import zipfile
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hub_server import HubServer
 
-from cifar_zoo import CifarZooError, load_cifar10
+from cifar_zoo import CifarZooError, download, load_cifar10
 from cifar_zoo.data import cifar10 as module
 
 RANDOM = np.random.default_rng(0)
@@ -142,21 +144,60 @@ def test_the_keras_cache(tmp_path, published, monkeypatch):
     assert_is_arrays(load_cifar10())
 
 
-def test_the_download(tmp_path, published, monkeypatch):
-    """From a server of our own in place of the university's."""
-    path = write_archive(tmp_path)
+@pytest.fixture
+def server(tmp_path, published, monkeypatch):
+    """A server of our own in place of the university's, with an archive of ours; the cache is empty."""
+    content = write_archive(tmp_path).read_bytes()
     monkeypatch.delenv("CIFAR_ZOO_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "URL", path.as_uri())
-    with pytest.raises(CifarZooError, match="cannot be downloaded from .*set CIFAR_ZOO_DATA"):
-        load_cifar10()  # the wrong MD5
-    monkeypatch.setattr(module, "MD5", hashlib.md5(path.read_bytes()).hexdigest())
-    cached = tmp_path / "cache" / "datasets" / path.name
-    cached.write_bytes(b"a download that broke off")
-    assert_is_arrays(load_cifar10())  # replaced
-    assert cached.read_bytes() == path.read_bytes()
-    path.unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # is about the hub only
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with HubServer() as server:
+        revision = server.add("data/cifar", {module.ARCHIVE: content})
+        monkeypatch.setattr(module, "URL", f"{server.url}/data/cifar/resolve/{revision}/{module.ARCHIVE}")
+        monkeypatch.setattr(module, "MD5", hashlib.md5(content).hexdigest())
+        monkeypatch.setattr(module, "BYTES", len(content))
+        yield server
+
+
+def test_the_download(server, tmp_path):
+    cached = tmp_path / "cache" / "datasets" / module.ARCHIVE
+    server.fault("GET", "*", "cut", 5000, times=1)
+    assert_is_arrays(load_cifar10())
+    assert len(server.log) == 2 and [path.name for path in cached.parent.iterdir()] == [module.ARCHIVE]
+    content = cached.read_bytes()
+    for damaged in (b"a download that broke off", bytes(len(content))):
+        cached.write_bytes(damaged)
+        assert_is_arrays(load_cifar10())  # replaced
+        assert cached.read_bytes() == content
+    server.clear()
     assert_is_arrays(load_cifar10())  # from the cache
+    assert server.log == []
+
+
+def test_a_download_that_goes_wrong(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    for action, value, message in [
+        ("flip", None, "the download has the MD5 .* instead of"),
+        ("status", 404, "404 Not Found"),
+        ("endless", (200, {"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"}), "the download has more than"),
+        ("endless", (200, {}), "the download has more than"),
+        ("drip", ("headers", 0.05), "less than 300,000 bytes came in 0.5 seconds"),
+    ]:
+        server.fault("GET", "*", action, value)
+        with pytest.raises(
+            CifarZooError, match=f"CIFAR-10 cannot be downloaded from .*{message}.*; set CIFAR_ZOO_DATA"
+        ):
+            load_cifar10()
+        server.clear()
+    assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["datasets"] and server.sent < 20 * 16e6
+    (tmp_path / "cache" / "datasets" / module.ARCHIVE).mkdir()
+    with pytest.raises(CifarZooError, match="cannot be downloaded from .*Is a directory: .*set CIFAR_ZOO_DATA"):
+        load_cifar10()
+    monkeypatch.setenv("KERAS_HOME", "/dev/null")
+    with pytest.raises(CifarZooError, match="cannot be downloaded from .*Not a directory: .*set CIFAR_ZOO_DATA"):
+        load_cifar10()
+    assert server.log == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,24 @@ def test_a_wrong_token_no_token_and_no_hub(hub, staged, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CifarZooError, match="there is no response; check the network and HF_ENDPOINT"):
         publish(REPOSITORY, *staged, token=TOKEN)
+
+
+@pytest.mark.parametrize("name, value", [("HF_ENDPOINT", "http://user:secret@host:port"), ("HF_ENDPOINT", "nowhere")])
+def test_a_malformed_endpoint(hub, staged, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CifarZooError, match="HF_ENDPOINT must be a URL such as https://huggingface.co, not ") as error:
+        publish(REPOSITORY, *staged)
+    assert "secret" not in str(error.value) and hub.log == []
+
+
+def test_a_password_in_the_endpoint_is_not_shown(hub, staged, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//user:secret@"))
+    with pytest.raises(CifarZooError, match="the token is not accepted") as error:  # the password takes its place
+        publish(REPOSITORY, *staged)
+    assert "secret" not in "".join(traceback.format_exception(error.value))
+    hub.token = None
+    done = publish(REPOSITORY, *staged)
+    assert check_published(hub, staged) == done.revision
 
 
 def test_a_hub_that_keeps_something_else_is_found_out(hub, staged, monkeypatch):
