@@ -669,6 +669,29 @@ def test_a_killed_download_leaves_nothing_that_is_believed(hub, home, process):
     assert path.read_bytes() == weights_of("squeeze1") and files(home) == [f"weights/{path.name}"]
 
 
+@pytest.mark.full
+def test_downloads_that_are_killed_at_any_moment(hub, home, process):
+    """The file is whole or absent, beside at most a lock and a temporary file, which the next one removes."""
+    path = cached(home)
+    hub.fault("GET", FILES, "trickle", 0.02)
+    start = time.monotonic()
+    finish(process("download", "squeeze1"))
+    duration = time.monotonic() - start
+    for moment in range(20):
+        shutil.rmtree(home, ignore_errors=True)
+        started = process("download", "squeeze1")
+        threading.Event().wait(duration * (moment + 1) / 20)
+        started.send_signal(signal.SIGKILL)
+        started.communicate()
+        found = files(home)
+        assert all(name.startswith((f"weights/{path.name}", f"weights/.{path.name}.")) for name in found)
+        assert not path.exists() or path.read_bytes() == weights_of("squeeze1")
+        finish(process("cache", "--clear"))
+        assert files(home) == []
+    finish(process("download", "squeeze1"))
+    assert files(home) == [f"weights/{path.name}"]
+
+
 @pytest.mark.parametrize("value", ["soon", "1.5", "-3", "1e3"])
 def test_a_malformed_timeout(hub, process, value):
     out, err = finish(process("download", "squeeze1", HF_HUB_DOWNLOAD_TIMEOUT=value), code=2)
