@@ -7,6 +7,7 @@ import csv
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cifar_zoo.errors import CifarZooError
 
@@ -57,7 +58,7 @@ def named_path(path: str | os.PathLike[str]) -> Path:
     return expanded
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading. Anything else is refused: a pipe would block, and a device may have no end.
 
     Raises:
@@ -76,7 +77,7 @@ def open_regular(path: Path) -> BinaryIO:
     raise FileNotFoundError(errno.ENOENT, "It is not a regular file", str(path))
 
 
-def open_file(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
+def open_file(path: str | os.PathLike[str], most: int | None = None) -> io.BufferedReader:
     """Open a file that somebody named, for reading in binary mode.
 
     Args:
@@ -302,7 +303,7 @@ def _missing(folder: Path) -> list[Path]:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -67,7 +67,7 @@ def test_no_backend_is_imported_at_module_level_and_nothing_of_keras_that_is_pri
 ROOMS = (
     ("errors", "lazy", "version"),
     ("checks",),
-    ("files", "download"),
+    ("files", "download", "npz"),
     ("lock",),
     ("backend",),
     ("data",),

@@ -19,6 +19,7 @@ import numpy as np
 from cifar_zoo.download import DownloadError, fetch
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import check_room, named_path, open_file, read_file, user_folder, write_atomically
+from cifar_zoo.npz import array_names, read_array
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ _NOT_HASHED = (
     54085, 54496, 55791, 55896, 56286, 57580, 57707, 57724, 57832, 58117, 58541, 58551, 59254,
 )
 # fmt: on
-_LARGEST_ARRAY = 60_000 * 32 * 32 * 3 + 4096  # bytes; all images of CIFAR-10 in one array, and NumPy's header
+_LARGEST_ARRAY = 60_000 * 32 * 32 * 3  # bytes; all images of CIFAR-10 in one array
 _LARGEST_BATCH = 32_000_000  # bytes; the published files have 31 million
 _LARGEST_ARCHIVE = 200_000_000  # bytes; the published one has 170 million
 
@@ -151,27 +152,16 @@ def _read_npz(path: Path) -> Dataset:
     with open_file(path) as raw:
         try:
             with zipfile.ZipFile(raw) as archive:
-                inside = [name.removesuffix(".npy") for name in archive.namelist()]
+                inside = array_names(archive)
                 missing = [name for name in names if name not in inside]
                 if missing:
                     raise CifarZooError(f"{path}: has no array {', '.join(missing)}; it has {', '.join(inside)}")
-                x_train, y_train, x_test, y_test = (_member(archive, f"{name}.npy") for name in names)
+                x_train, y_train, x_test, y_test = (read_array(archive, name, _LARGEST_ARRAY) for name in names)
         except CifarZooError:
             raise
         except Exception as error:  # zipfile, zlib, NumPy and the system each have their own
             raise CifarZooError(f"{path}: not a whole .npz file of plain arrays ({error})") from error
     return (x_train, y_train), (x_test, y_test)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read an array of an .npz file, unless it unpacks to more than the arrays of CIFAR-10 can need."""
-    info = archive.getinfo(name)
-    if info.file_size > _LARGEST_ARRAY:
-        raise ValueError(f"{name} has {info.file_size:,} bytes, and 60,000 images have {_LARGEST_ARRAY:,}")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes the memory that a file states
-        raise ValueError(f"{name} is compressed by a method that NumPy does not use")
-    array: np.ndarray = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
-    return array
 
 
 def _read_archive(path: Path) -> Dataset:

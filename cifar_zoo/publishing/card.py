@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import LARGEST_TEXT, read_file
 from cifar_zoo.registry import PublishedRow, model_info
 from cifar_zoo.weights.manifest import Entry, Manifest
 
@@ -113,7 +114,7 @@ def check_card(path: Path, entry: Entry) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        data = ModelCard(path.read_text()).data
+        data = ModelCard(read_file(path, LARGEST_TEXT).decode()).data
     except Exception as error:  # huggingface_hub does not catch those of the YAML library
         raise CifarZooError(f"{path}: its front matter cannot be read ({error})") from error
     found = [result.metric_value for result in data.get("eval_results", []) if result.metric_name is None]

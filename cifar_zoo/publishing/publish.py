@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_json
+from cifar_zoo.files import LARGEST_TEXT, read_file, read_json
 from cifar_zoo.publishing.card import check_card, evaluation, front_page
 from cifar_zoo.publishing.stage import LICENSE, check_recipe
 from cifar_zoo.publishing.upload import Content, upload
@@ -113,7 +113,7 @@ def staged(weights_dir: Path, manifest: Manifest) -> dict[str, Content]:
             "`cifar-zoo pack --weights`, or remove it"
         )
     for file in found.values():
-        if file.suffix in {".md", ".json", ".csv"} and SECRET.search(file.read_bytes()):
+        if file.suffix in {".md", ".json", ".csv"} and SECRET.search(read_file(file, LARGEST_TEXT)):
             raise CifarZooError(f"{file}: contains what looks like a token or a private key; remove it")
     made = {"README.md": front_page(manifest, LICENSE)}
     for name, tag, entry in entries:

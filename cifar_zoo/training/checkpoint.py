@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +16,8 @@ import pydantic
 from keras import ops
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import write_atomically
+from cifar_zoo.files import LARGEST_TEXT, open_regular, write_atomically
+from cifar_zoo.npz import array_names, read_array
 
 _log = logging.getLogger(__name__)
 
@@ -135,15 +138,19 @@ def _read(
     path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None
 ) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Read the values and the state of a file, which verifies its checksums. Raises if it does not fit."""
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if "state" not in arrays:
-        raise ValueError("it has no state")
-    state = json.loads(arrays.pop("state").tobytes())
     kinds = {_name(i): (tuple(variable.shape), variable.dtype) for i, variable in enumerate(variables)}
-    if {name: (value.shape, value.dtype.name) for name, value in arrays.items()} != kinds:
+    with open_regular(path) as raw, zipfile.ZipFile(raw) as archive:
+        names = array_names(archive)
+        if "state" not in names:
+            raise ValueError("it has no state")
+        state = json.loads(read_array(archive, "state", LARGEST_TEXT).tobytes())
+        arrays = {name: read_array(archive, name, 8 * math.prod(kinds[name][0])) for name in names if name in kinds}
+    if (
+        len(names) != len(kinds) + 1
+        or {name: (value.shape, value.dtype.name) for name, value in arrays.items()} != kinds
+    ):
         raise ValueError(
-            f"its {len(arrays)} variables do not match the {len(kinds)} of this run's network and optimizer"
+            f"its {len(names) - 1} variables do not match the {len(kinds)} of this run's network and optimizer"
         )
     values = [arrays[name] for name in kinds]
     checked = RunState.model_validate(state)

@@ -124,6 +124,10 @@ DAMAGES = {
     "fewer metrics": (spoil(lambda state, _: state["partial_metrics"].pop()), "its metrics have the shapes"),
     "other metrics": (spoil(lambda state, _: state.update(partial_metrics=["x"] * 4)), "could not convert"),
     "a field more": (spoil(lambda state, _: state.update(more=1)), "more"),
+    "much in little": (
+        spoil(lambda _, arrays: arrays.update(variable_00000=np.zeros(10**6))),
+        "variable_00000 has 8,000,128 bytes, more than the",
+    ),
     "another type": (
         spoil(lambda _, arrays: arrays.update(variable_00000=arrays["variable_00000"].astype("float64"))),
         "variables do not match the",
