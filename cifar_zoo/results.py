@@ -20,7 +20,7 @@ from cifar_zoo.registry import list_models, model_info
 from cifar_zoo.training.finished import check_files, read_metrics
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import recipes_for
-from cifar_zoo.weights.manifest import PACKAGE, Name
+from cifar_zoo.weights.manifest import PACKAGE, Name, parse_manifest
 
 _Count = Annotated[int, Field(ge=0, description="0 or more")]
 _Positive = Annotated[int, Field(gt=0, description="positive")]
@@ -133,7 +133,9 @@ def results_path() -> Path:
     return inside if inside.exists() else PACKAGE.parent / "results"
 
 
-def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Path:
+def pack(
+    run_dir: str | Path, folder: str | Path, tag: str | None = None, *, manifest_file: str | Path | None = None
+) -> Path:
     """Write the record of a finished run to `<folder>/<network>/<tag>-<seed>.json`.
 
     Args:
@@ -141,21 +143,36 @@ def pack(run_dir: str | Path, folder: str | Path, tag: str | None = None) -> Pat
         folder: The folder of results.
         tag: Name of the group of runs; by default that of the recipe. All runs of a tag have the same recipe
             and the same training images.
+        manifest_file: The manifest of the weights that belong to these results, or None. The record of staged weights
+            is not replaced by that of another run.
 
     Returns: the path of the file.
 
     Raises:
         CifarZooError: If the run is unfinished, was not measured on all 10,000 test images, or differs from the other
-            runs of its tag in more than the seed, if a file of the run is damaged or of another run, or if the folder
+            runs of its tag in more than the seed; if a file of the run is damaged or of another run; or if the folder
             is in use by another process.
     """
     record = record_of(Path(run_dir), tag)
     file = record_file(record, Path(folder))
+    if manifest_file is not None and Path(manifest_file).exists():
+        _check_staged(record, Path(manifest_file))
     with lock_results(Path(folder)):
         check_group(record, Path(folder), Path(run_dir))
         make_folder(file.parent)
         write_json(file, asdict(record))
     return file
+
+
+def _check_staged(record: RunRecord, manifest_file: Path) -> None:
+    """Raise CifarZooError if a manifest has the weights of another run under the tag and the seed of a record."""
+    entry = parse_manifest(manifest_file).get(record.model, {}).get(record.tag)
+    figures = ("recipe", "test_accuracy", "commit", "hardware", "versions")
+    if entry and entry.seed == record.seed and any(getattr(entry, name) != getattr(record, name) for name in figures):
+        raise CifarZooError(
+            f"{manifest_file}: {record.model}.{record.tag} has the weights of another run of seed {record.seed}; "
+            "choose another tag, or replace the weights as well, with --weights"
+        )
 
 
 def record_file(record: RunRecord, folder: Path) -> Path:

@@ -23,7 +23,7 @@ def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) 
     from cifar_zoo.results import record_file, record_of
 
     if not weights:
-        click.echo(f"{write(run_dir, into / 'results', tag)}")
+        click.echo(f"{write(run_dir, into / 'results', tag, manifest_file=into / 'weights_manifest.json')}")
         return
     record = record_of(run_dir, tag)  # reports errors before the backend is loaded
     load_backend()

@@ -16,7 +16,7 @@ from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.publishing.card import card
 from cifar_zoo.publishing.publish import staged
 from cifar_zoo.publishing.stage import add_hashes, check_recipe, stage
-from cifar_zoo.results import read_records
+from cifar_zoo.results import pack, read_records
 from cifar_zoo.weights.manifest import parse_manifest, read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,6 +201,18 @@ def test_another_seed_does_not_take_the_place_of_the_first(runs, checkout):
     assert accuracy_of_whole(checkout) != first
 
 
+def test_the_figure_of_staged_weights_is_not_replaced_alone(runs, checkout):
+    stage_into(checkout, runs["first"])
+    before = tree(checkout)
+    options = {"manifest_file": checkout / "weights_manifest.json"}
+    with pytest.raises(CifarZooError, match="nin0.tag has the weights of another run of seed 0; choose another tag"):
+        pack(runs["recipe"].directory, checkout / "results", "tag", **options)
+    pack(runs["first"].directory, checkout / "results", "tag", **options)  # the same run again
+    assert tree(checkout) == before
+    pack(runs["seed"].directory, checkout / "results", "tag", **options)
+    assert len(read_records(checkout / "results")) == 2
+
+
 PACK = """
 import os, signal, sys
 from cifar_zoo.cli import main
@@ -230,18 +242,18 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(runs, checkout, tmp_p
     stage_into(checkout, runs["first"])
     old = accuracy_of_whole(checkout)
 
-    def pack(into, moment):
+    def pack_until(into, moment):
         command = [sys.executable, "-c", PACK, runs["recipe"].directory, into, str(moment), "end"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    done = pack(new, 10**9)
+    done = pack_until(new, 10**9)
     assert done.returncode == 0, done.stderr
     count = int(done.stdout.splitlines()[-1])
     found = []
     for moment in range(count + 20) if request.config.option.full else (count // 3, count - 3):
         folder = tmp_path / str(moment)
         shutil.copytree(checkout, folder)
-        killed = pack(folder, moment)
+        killed = pack_until(folder, moment)
         found.append(accuracy_of_whole(folder))
         assert found[-1] in (old, accuracy_of_whole(new))
         if killed.returncode == 0:
