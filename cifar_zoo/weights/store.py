@@ -152,12 +152,21 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
 
 
 def _source(model: keras.Model, spec: ModelInfo, stored: Stored, path: Path) -> keras.Model:
-    """Build a network of the same architecture that matches the weights in a file."""
-    shape = (*spec.input_shape[:2], model.input_shape[-1])
+    """Build a network of the same architecture that matches the weights in a file.
+
+    The weights are for images of the default size, or else, as one's own may be, of the size of the model.
+    """
+    from cifar_zoo.weights import files
+
     classes = _classes(stored.layout)
     if classes and classes > MOST_CLASSES:
         raise CifarZooError(f"{path}: is for {classes:,} classes; at most {MOST_CLASSES:,} are allowed")
-    return spec.build(input_shape=shape, **({"classes": classes} if classes else {"include_top": False}))
+    options = {"classes": classes} if classes else {"include_top": False}
+    own, default = model.input_shape[1:], (*spec.input_shape[:2], model.input_shape[-1])
+    source = spec.build(input_shape=default, **options)
+    if own != default and None not in own and files.layout(source) != stored.layout:
+        source = spec.build(input_shape=own, **options)
+    return source
 
 
 def _classes(layout: Layout) -> int | None:
@@ -181,6 +190,7 @@ def _take_over(model: keras.Model, source: keras.Model, name: str, weights: str,
                 f"{source.input_shape[1:]} images; use that input_shape, or include_top=False"
             )
     for layer in taken:
-        layer.set_weights(source.get_layer(layer.name).get_weights())
+        for weight, value in zip(layer.weights, source.get_layer(layer.name).weights, strict=True):
+            weight.assign(value)
     if new_classifier and any(layer.name == "classifier" for layer in model.layers):
         _log.warning("%s: the trunk has the weights %r; the classifier is new", name, weights)
