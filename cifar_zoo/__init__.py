@@ -10,11 +10,17 @@ import lazy_loader
 from wrapt import when_imported
 
 from cifar_zoo import models as models  # registers the networks
-from cifar_zoo.lazy import LazyModule
+from cifar_zoo.lazy import LazyModule, generators_kept
 from cifar_zoo.registry import set_weights_provider
 from cifar_zoo.version import __version__ as __version__
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    with generators_kept():
+        return _import(name)
+
 
 # Loading weights depends on the registry, which therefore cannot import it and is told where to find it.
 set_weights_provider(LazyModule("cifar_zoo.weights.store"))  # type: ignore[arg-type]

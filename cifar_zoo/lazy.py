@@ -6,8 +6,28 @@ that also run without a backend take `keras` and `layers` from here.
 
 from __future__ import annotations
 
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Restore the states of the global random generators of Python and NumPy after this context.
+
+    Backends draw numbers while they are imported. A program that has seeded these generators must not notice when.
+    """
+    numpy = sys.modules.get("numpy")  # if it has not been imported, nobody has seeded its generator
+    states = random.getstate(), numpy and numpy.random.get_state(legacy=False)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        if numpy:
+            numpy.random.set_state(states[1])
 
 
 class LazyModule:
@@ -21,7 +41,8 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
+        with nullcontext() if self._name in sys.modules else generators_kept():
+            return getattr(import_module(self._name), attribute)
 
 
 if TYPE_CHECKING:
@@ -34,4 +55,4 @@ else:
     keras = LazyModule("keras")
     layers = LazyModule("keras.layers")
 
-__all__ = ["LazyModule", "Tensor", "keras", "layers"]
+__all__ = ["LazyModule", "Tensor", "generators_kept", "keras", "layers"]

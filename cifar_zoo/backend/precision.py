@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Make float32 the default of Keras within this context, whatever its global dtype policy and floatx are.
+
+    Weights and metrics are float32 then. In float16 a metric could not count beyond 2,048 images.
+    """
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    try:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
 
 
 def hardware_precision() -> str:
@@ -38,4 +56,4 @@ def _has_bfloat16() -> bool:
         if gpus := tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
     flags = Path("/proc/cpuinfo")
-    return flags.exists() and "avx512_bf16" in flags.read_text()
+    return flags.exists() and "avx512_bf16" in flags.read_text("utf-8", "replace")

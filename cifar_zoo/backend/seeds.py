@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from cifar_zoo.lazy import generators_kept
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -17,16 +19,11 @@ def seeded(seed: int) -> Iterator[None]:
     Keras draws the seeds of initializers and dropout layers from Python's generator. The global seed generators of
     Keras and TensorFlow are not changed.
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with _torch_generators_kept():
-            random.seed(seed)
-            np.random.seed(seed)
-            seed_torch(seed)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with generators_kept(), _torch_generators_kept():
+        random.seed(seed)
+        np.random.seed(seed)
+        seed_torch(seed)
+        yield
 
 
 @contextmanager

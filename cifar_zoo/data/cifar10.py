@@ -111,15 +111,20 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
     return train, test
 
 
-def check_split(split: Split, where: str, side: int | None = None) -> Split:
+def check_split(
+    split: Split, where: str, side: int | None = None, *, channels: int = 3, classes: int = len(CLASSES)
+) -> Split:
     """Check the images and labels of one split, and return them as arrays.
 
     Args:
-        split: `(images, labels)`: uint8 (n, rows, columns, 3), and integers 0..9, (n,) or (n, 1).
+        split: `(images, labels)`: uint8 (n, rows, columns, channels), and integers from 0 to classes - 1, (n,) or
+            (n, 1).
         where: How messages name the split.
         side: Integer or None. The height and width that the images must have; None accepts any.
+        channels: Integer. Number of channels that the images must have.
+        classes: Integer. Number of classes.
 
-    Returns: the images, and the labels as uint8 (n,).
+    Returns: the images, and the labels (n,), as uint8 for up to 256 classes.
 
     Raises:
         CifarZooError: If they are anything else.
@@ -129,16 +134,16 @@ def check_split(split: Split, where: str, side: int | None = None) -> Split:
     except (TypeError, ValueError):  # no sequence, not of two, or not arrays
         raise CifarZooError(f"{where} must be a pair (images, labels) of arrays, not {_described(split)}") from None
     size = (side, side) if side else x.shape[1:3]
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (*size, 3) or not len(x):
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (*size, channels) or not len(x):
         wanted = "32, 32" if side else "rows, columns"
-        raise CifarZooError(f"{where} images must be uint8 (n, {wanted}, 3), not {x.dtype} {x.shape}")
+        raise CifarZooError(f"{where} images must be uint8 (n, {wanted}, {channels}), not {x.dtype} {x.shape}")
     if y.ndim == 2 and y.shape[1] == 1:  # as keras.datasets has them
         y = y[:, 0]
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
         raise CifarZooError(f"{where} labels must be integers ({len(x)},), not {y.dtype} {y.shape}")
-    if y.min() < 0 or y.max() > 9:
-        raise CifarZooError(f"{where} labels must be 0..9, not {y.min()}..{y.max()}")
-    return x, y.astype(np.uint8)
+    if y.min() < 0 or y.max() >= classes:
+        raise CifarZooError(f"{where} labels must be 0..{classes - 1}, not {y.min()}..{y.max()}")
+    return x, y.astype(np.uint8 if classes <= 256 else np.int64)
 
 
 def _described(value: Any) -> str:
@@ -277,7 +282,7 @@ def _cached() -> Path | None:
 
 
 def _keras_home() -> Path:
-    return Path(given).expanduser() if (given := os.environ.get("KERAS_HOME")) else user_folder(".keras")
+    return named_path(given) if (given := os.environ.get("KERAS_HOME")) else user_folder(".keras")
 
 
 def _download() -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import keras
 import numpy as np
 
 from cifar_zoo.checks import integer
-from cifar_zoo.data.cifar10 import Split, check_split, load_cifar10
+from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation import metrics
-from cifar_zoo.evaluation.outputs import gives_logits
+from cifar_zoo.evaluation.outputs import channels_and_classes, gives_logits
+from cifar_zoo.registry import create_model
+
+_log = logging.getLogger(__name__)
 
 # The views of test-time augmentation, of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024,
 # arXiv:2404.00498): weight, pixels by which the crop moves down and to the right, whether it is mirrored.
@@ -29,9 +34,10 @@ VIEWS = (
 
 
 def evaluate(
-    model: keras.Model,
-    data: Split | str | Path | None = None,
+    model: keras.Model | str,
+    data: Split | Dataset | Iterable[Split] | str | Path | None = None,
     *,
+    weights: str | Path = "cifar10",
     batch_size: int = 100,
     tta: bool = False,
     from_logits: bool | None = None,
@@ -39,9 +45,12 @@ def evaluate(
     """Measure a network on labeled images.
 
     Args:
-        model: A functional or Sequential model from (batch, height, width, 3) pixels 0..255 to probabilities or logits
-            (batch, classes). Larger images are cropped to their center.
-        data: `(images, labels)`, or a source for `load_cifar10`, whose test images are used.
+        model: A registered name, or a functional or Sequential model from (batch, height, width, channels) pixels
+            0..255 to probabilities or logits (batch, classes). Larger images are cropped to their center.
+        data: `(images, labels)`; an iterable of such batches, for example a `tf.data.Dataset`; or a dataset as
+            `load_cifar10` returns it, or a source for `load_cifar10`, of which the test images are used. Pixels are
+            whole numbers 0..255, and labels are integers from 0 to classes - 1.
+        weights: For a name: "cifar10", a tag or a path.
         batch_size: Integer. Images a step. On PyTorch the outputs of all layers are in memory together: for
             se_resnet50 and 100 images the process takes 6 GB.
         tta: Boolean. Whether to measure with test-time augmentation as well: the log-probabilities averaged over the
@@ -54,18 +63,16 @@ def evaluate(
         With `tta` also `tta_accuracy`, `tta_loss` and `tta_correct`; the other figures do not depend on it.
 
     Raises:
-        CifarZooError: If the data is not images with labels, the images are smaller than the network's input, or
-            a label has no score.
+        CifarZooError: If the data is not images with labels, if the images are smaller than the network's input or have
+            another number of channels, or if a label has no score.
     """
-    if data is None or isinstance(data, (str, os.PathLike)):
-        x, y = load_cifar10(data)[1]
-    else:
-        x, y = check_split(data, "data:")
-    if len(model.output_shape) != 2 or model.output_shape[1] <= int(y.max()):
-        raise CifarZooError(
-            f"the labels go up to {y.max()}, and {model.name} gives {model.output_shape[1:]} scores for an image"
-        )
+    if isinstance(model, str):
+        model = create_model(model, weights=weights)
+    channels, classes = channels_and_classes(model)
+    x, y = check_split(_labeled_images(data), "data:", channels=channels, classes=classes)
     logits = predict_logits(model, x, batch_size=batch_size, from_logits=from_logits)
+    if wrong := int((~np.isfinite(logits).all(axis=-1)).sum()):
+        _log.warning("%s gives scores for %d of %d images that are not finite", model.name, wrong, len(y))
     figures = {**_figures(logits, y), "images": len(y)}
     if tta:
         averaged = VIEWS[0][0] * logits
@@ -75,6 +82,30 @@ def evaluate(
             del seen  # before the next is made: one view at a time is in memory
         figures |= {f"tta_{name}": figure for name, figure in _figures(averaged, y).items()}
     return figures
+
+
+def _labeled_images(data: Any) -> Any:
+    """Return the images and labels in one of the forms that `evaluate` accepts, to be checked by `check_split`."""
+    if data is None or isinstance(data, (str, Path)):
+        data = load_cifar10(data)
+    if isinstance(data, tuple) and len(data) == 2 and all(isinstance(p, tuple) and len(p) == 2 for p in data):
+        data = data[1]
+    if isinstance(data, keras.utils.PyDataset):
+        data = map(data.__getitem__, range(len(data)))
+    if (count := getattr(data, "cardinality", None)) and int(count()) == -1:  # tf.data.INFINITE_CARDINALITY
+        raise CifarZooError("data: the dataset has no end; use its method `take`")
+    if isinstance(data, Iterable) and not isinstance(data, (list, tuple, Mapping, np.ndarray)):
+        with contextlib.suppress(TypeError, ValueError):  # not pairs, or arrays that cannot be joined
+            data = [np.concatenate(arrays) for arrays in zip(*data, strict=True)]
+    try:
+        images, labels = data
+        images = np.asarray(images)
+    except (TypeError, ValueError):
+        return data
+    if images.dtype.kind in "iuf" and images.size and images.min() >= 0 and images.max() <= 255:
+        pixels = images.astype("uint8", copy=False)
+        images = pixels if (pixels == images).all() else images
+    return images, labels
 
 
 def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
+@np.errstate(all="ignore")  # small probabilities become zero, and scores that are not finite give NaN
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """The log-probabilities (n, classes) of logits (n, classes), float64."""
     with np.errstate(invalid="ignore", under="ignore"):  # the result for infinite logits is NaN
@@ -12,6 +13,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+@np.errstate(all="ignore")
 def softmax(logits: np.ndarray) -> np.ndarray:
     """The probabilities (n, classes) of logits (n, classes), float64."""
     with np.errstate(under="ignore"):

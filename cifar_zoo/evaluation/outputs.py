@@ -1,4 +1,4 @@
-"""Whether the outputs of a model are logits or probabilities, by its last activation."""
+"""What a model gives: scores of how many classes, and whether they are logits, by its last activation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 from typing import Any
 
 import keras
+
+from cifar_zoo.errors import CifarZooError
 
 # Layers that only pass on what the activation before them gave, perhaps in another shape.
 _TRANSPARENT = (
@@ -17,6 +19,21 @@ _TRANSPARENT = (
 )
 # Of layers the names of their activations, of operations such as `keras.ops.softmax` the names of their classes.
 _PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "Softmax", "Sigmoid", "HardSigmoid"}
+
+
+def channels_and_classes(model: keras.Model) -> tuple[int, int]:
+    """Return the number of channels that a model takes and the number of classes that it gives scores for.
+
+    Raises:
+        CifarZooError: If it is not a functional or Sequential model from images to class scores.
+    """
+    taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
+        raise CifarZooError(
+            f"{getattr(model, 'name', repr(model))} must be a functional or Sequential model from images (batch, "
+            f"height, width, channels) to class scores (batch, classes); it takes {taken} and gives {given}"
+        )
+    return taken[-1], given[-1]
 
 
 def gives_logits(model: keras.Model) -> bool:

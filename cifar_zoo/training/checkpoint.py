@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import pydantic
-from keras import ops
 
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import LARGEST_TEXT, open_regular, write_atomically
 from cifar_zoo.npz import array_names, read_array
@@ -79,7 +79,7 @@ def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str
     Raises:
         OSError: If the file cannot be written. The existing checkpoints are then unchanged.
     """
-    arrays = {_name(i): ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
+    arrays: dict[str, Any] = {_name(i): to_numpy(variable) for i, variable in enumerate(variables)}
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
 
     def write(temporary: Path) -> None:

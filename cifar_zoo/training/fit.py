@@ -18,13 +18,14 @@ import numpy as np
 from cifar_zoo.backend.compile_cache import keep_compiled_steps
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
-from cifar_zoo.backend.precision import PRECISIONS, hardware_precision
+from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
 from cifar_zoo.backend.seeds import seeded
 from cifar_zoo.checks import integer, is_finite, shown
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.evaluate import evaluate
+from cifar_zoo.evaluation.outputs import channels_and_classes
 from cifar_zoo.lock import locked
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
@@ -101,7 +102,8 @@ def fit_cifar10(
     by only one training at a time.
 
     Ctrl-C and SIGTERM end the training after the current step, with a checkpoint. The global random generators of
-    Python, NumPy and PyTorch are seeded for the training, and their states are restored afterwards.
+    Python, NumPy and PyTorch are seeded for the training, and their states are restored afterwards. The global dtype
+    policy and floatx of Keras have no influence.
 
     Args:
         model: Registered name of a network, or a functional or Sequential `keras.Model` from images of shape
@@ -155,7 +157,7 @@ def fit_cifar10(
     recipe_name, recipe = _resolve_recipe(recipe, model, options)
     splits = _load_splits(data, options)
     keep_compiled_steps()
-    with seeded(options.seed):
+    with seeded(options.seed), float32_by_default():
         if isinstance(model, str):
             initial_weights, model = None, model_info(model).build()
         else:
@@ -195,7 +197,9 @@ class _Options:
     evaluate_test: bool
 
     def check(self) -> None:
-        """Raise CifarZooError for an invalid value."""
+        """Raise CifarZooError for an invalid value, or a backend that computes no gradients."""
+        if (backend := keras.backend.backend()) not in ("tensorflow", "jax", "torch"):
+            raise CifarZooError(f"the backend {backend!r} cannot train; set KERAS_BACKEND to tensorflow, jax or torch")
         if self.precision not in PRECISIONS:
             raise CifarZooError(f"precision must be {' or '.join(map(repr, PRECISIONS))}, not {self.precision!r}")
         if self.steps_per_execution < 1:
@@ -406,16 +410,17 @@ def _finish(
 
 
 def _check_network(model: keras.Model, recipe: Recipe) -> None:
-    taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if not (isinstance(taken, tuple) and len(taken) == 4 and isinstance(given, tuple) and len(given) == 2):
+    channels, classes = channels_and_classes(model)
+    if (channels, classes) != (3, 10):
         raise CifarZooError(
-            f"{model.name} must be a functional or Sequential model from images (batch, height, width, 3) to class "
-            f"scores (batch, classes); it takes {taken} and gives {given}"
+            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {channels} and gives {classes}"
         )
-    if taken[-1] != 3 or given[-1] != 10:
-        raise CifarZooError(
-            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {taken[-1]} and gives {given[-1]}"
-        )
+    for variable in model.trainable_variables:
+        if variable.dtype != "float32":
+            raise CifarZooError(
+                f"{model.name}: {variable.path} is {variable.dtype}, and only float32 is trained; build the network "
+                "under the dtype policy float32 or a mixed one"
+            )
     if recipe.dropout is not None and not dropout_layers(model):
         raise CifarZooError(f"recipe: {model.name} has no dropout layer; dropout must be None, not {recipe.dropout}")
     if recipe.dense_l2 and not hidden_dense_kernels(model):

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.data.cifar10 import Split
+from cifar_zoo.errors import CifarZooError
 from cifar_zoo.training.network import flat_layers
 
 
@@ -94,10 +95,16 @@ def hash_initial_weights(model: keras.Model) -> str | None:
     Random initial weights differ each time a network is built, and this must not keep a run from being resumed. A layer
     counts as trained if one of its vectors (a bias or a batch-norm statistic) is not constant. In a new layer, all
     vectors are constant.
+
+    Raises:
+        CifarZooError: If a weight is not finite.
     """
     digest, trained = hashlib.sha256(), False
     for number, layer in enumerate(flat_layers(model)):
-        values = [ops.convert_to_numpy(variable) for variable in layer.weights]
+        values = [to_numpy(variable) for variable in layer.weights]
+        for variable, value in zip(layer.weights, values, strict=True):
+            if not np.isfinite(value.astype("float32")).all():
+                raise CifarZooError(f"{model.name}: {variable.path} holds values that are not finite")
         if any(value.ndim == 1 and value.size > 1 and np.ptp(value.astype("float64")) > 0 for value in values):
             trained = True
             digest.update(str(number).encode())

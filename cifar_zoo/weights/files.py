@@ -19,6 +19,7 @@ import h5py
 import keras
 import numpy as np
 
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import open_regular, write_atomically
 from cifar_zoo.weights.reader import Array, find_arrays, read_array
@@ -63,7 +64,7 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
 
 def _to_numpy(value: Any) -> np.ndarray:
     """Return the value of a variable, as float32 if NumPy and HDF5 do not support its dtype."""
-    array = np.asarray(keras.ops.convert_to_numpy(value))
+    array = np.asarray(to_numpy(value))
     return array.astype("float32") if array.dtype.kind == "V" else array  # bfloat16
 
 
@@ -73,7 +74,7 @@ def _half(value: np.ndarray, name: str) -> np.ndarray:
         return value
     if not np.isfinite(value).all():
         raise CifarZooError(f"{name} holds values that are not finite; if a training diverged, lower its learning rate")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         half = value.astype("float16")
     return half if np.isfinite(half).all() else value
 
@@ -81,7 +82,7 @@ def _half(value: np.ndarray, name: str) -> np.ndarray:
 def round_to_half(model: keras.Model) -> None:
     """Round the weights of a network to the values that `save_weights` saves."""
     for variable in model.variables:
-        value = keras.ops.convert_to_numpy(variable)
+        value = to_numpy(variable)
         if value.dtype.kind == "f":
             variable.assign(_half(value, variable.path).astype(value.dtype))
 
@@ -122,7 +123,7 @@ def assign(model: keras.Model, stored: Stored, path: str | Path) -> None:
     _compare(stored.arrays, needed, model.name, path)
     values: dict[str, dict[str, np.ndarray]] = {group: {} for group in groups}
     for name, array in needed.items():
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             value = stored.values[name].astype(array.dtype)
         if not np.isfinite(value).all():
             raise CifarZooError(f"{path}: {name} holds values too large for {array.dtype}")

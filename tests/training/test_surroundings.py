@@ -203,3 +203,25 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     run = fit(tmp_path, max_minutes=np.float64(10), **{name: np.int64(value) for name, value in numbers.items()})
     again = fit(tmp_path, **numbers)  # the same run: config.json has plain numbers
     assert again.metrics == run.metrics and run.metrics["epochs"] == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_the_global_dtype_has_no_influence(tmp_path, dtype):
+    config = keras.config
+    expected = fit_cifar10("nin0", RECIPE, data=larger_images(), run_dir=tmp_path / "float32", verbose=0)
+    before = config.floatx(), config.dtype_policy()
+    try:
+        config.set_floatx(dtype)
+        config.set_dtype_policy(dtype)
+        own = small()
+        run = fit_cifar10("nin0", RECIPE, data=larger_images(), run_dir=tmp_path / dtype, verbose=0)
+        assert (config.floatx(), config.dtype_policy().name) == (dtype, dtype)
+        with pytest.raises(CifarZooError, match=f"kernel is {dtype}, and only float32 is trained"):
+            fit_cifar10(own, RECIPE, data=DATA, run_dir=tmp_path / "own", verbose=0)
+        assert (config.floatx(), config.dtype_policy().name) == (dtype, dtype)
+    finally:
+        config.set_floatx(before[0])
+        config.set_dtype_policy(before[1])
+    for found, wanted in zip(run.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert run.history[-1]["accuracy"] == expected.history[-1]["accuracy"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.training.callbacks.session import Session
 from cifar_zoo.training.checkpoint import RunState, load_checkpoint, save_checkpoint
@@ -73,7 +73,7 @@ class Checkpointing(keras.callbacks.Callback):
             return
         session, partial = self.session, None
         if step % session.steps:  # within an epoch
-            partial = [ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
+            partial = [to_numpy(variable).tolist() for variable in self.model.metrics_variables]
         state = RunState(
             history=session.history, seconds=session.seconds, partial_metrics=partial, run=session.run.identity
         )

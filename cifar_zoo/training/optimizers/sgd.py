@@ -12,6 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from cifar_zoo.backend.optimizer_steps import ema_step, momentum_step
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.checks import check_not_negative
 
 
@@ -175,7 +176,7 @@ class SGD(keras.optimizers.Optimizer):
         if not self._ema:
             return None
         started = int(self.iterations) > 0
-        return [ops.convert_to_numpy(value) for value in (self._ema if started else self._trainable_variables)]
+        return [to_numpy(variable) for variable in (self._ema if started else self._trainable_variables)]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer as plain values."""

@@ -1,0 +1,17 @@
+"""Values of variables as NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cifar_zoo.lazy import keras
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """Returns the value of a variable or a tensor as an array.
+
+    NumPy 2 warns when it reads a variable of TensorFlow itself, which ends a program whose warnings are errors.
+    """
+    return keras.ops.convert_to_numpy(keras.ops.copy(value) if isinstance(value, keras.Variable) else value)
