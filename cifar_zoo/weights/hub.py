@@ -147,8 +147,11 @@ def _locked(path: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # filelock.Timeout is one as well
             stack.enter_context(WeakFileLock(lock, timeout=LOCK_PATIENCE))
-            stack.callback(lock.unlink, missing_ok=True)
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # it is a folder, or open on Windows
+                lock.unlink()
 
 
 def _keep(content: bytes, path: Path) -> None:

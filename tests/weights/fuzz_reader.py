@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def main(path, seconds, most=100_000):
                 sys.argv = ["reader.py", str(most)]
                 reader.main()
                 code = 0
+            except Exception:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         _, status, used_up = os.wait4(child, 0)
