@@ -87,7 +87,7 @@ def _hardware(backend: str) -> str:
     if accelerators:
         return ", ".join(accelerators)
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     features = " with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else ""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -18,7 +19,7 @@ from cifar_zoo.cli.predict import predict
 from cifar_zoo.cli.publish import publish
 from cifar_zoo.cli.recipes import recipes
 from cifar_zoo.cli.results import results
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, one_line
 from cifar_zoo.version import __version__
 
 
@@ -35,6 +36,8 @@ for _command in (list_, info, predict, evaluate, download, cache, recipes, fit, 
 def main() -> None:
     """Run a command. Bad input is reported in one line on standard error, with exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise TensorFlow logs several lines on import
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of the output
     try:
         sys.exit(commands.main(prog_name="cifar-zoo", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -49,5 +52,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"cifar-zoo: {' '.join(message.split())}", err=True)
+    click.echo(f"cifar-zoo: {one_line(message)}", err=True)
     sys.exit(2)

@@ -31,10 +31,13 @@ def load_backend(training: bool = False) -> None:
             keras.ops.zeros(1)  # the first operation initializes the devices
             if training:
                 keras.utils.set_random_seed(0)
-        except (ImportError, ValueError, RuntimeError) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a backend that is not whole may raise anything, and even exit
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+            reason = "it exits" if isinstance(error, SystemExit) else str(error) or type(error).__name__
             raise CifarZooError(
-                f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {error}"
+                f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {reason}"
             ) from error
 
 

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from cifar_zoo.errors import escaped
+
 
 @click.command()
 @click.argument("names", nargs=-1)
@@ -27,6 +29,8 @@ def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for file in files:
-        click.echo(f"{file.bytes:12,}  {file.path}  {'removed' if clear else file.problem or 'ok'}")
+        click.echo(f"{file.bytes:12,}  {escaped(file.path)}  {'removed' if clear else file.problem or 'ok'}")
     total = sum(file.bytes for file in files)
-    click.echo(f"{total:12,}  bytes in {len(files)} files {'removed from' if clear else 'of'} {cache_folder()}")
+    click.echo(
+        f"{total:12,}  bytes in {len(files)} files {'removed from' if clear else 'of'} {escaped(cache_folder())}"
+    )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from cifar_zoo.errors import CifarZooError, escaped
+
 
 @click.command()
 @click.argument("names", nargs=-1)
@@ -22,7 +24,6 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
 
     The cache is in CIFAR_ZOO_HOME, by default ~/.cache/cifar_zoo. HF_ENDPOINT sets the URL of a mirror of the hub.
     """
-    from cifar_zoo.errors import CifarZooError
     from cifar_zoo.registry import model_info
     from cifar_zoo.weights.hub import copy_to_cache, find_in
     from cifar_zoo.weights.manifest import read_manifest
@@ -48,6 +49,6 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
         path = locate(entry) if folder is None else copy_to_cache(entry, folder)
         rows.append({"name": name, "path": str(path), "bytes": entry.bytes, "sha256": entry.sha256})
         if not as_json:
-            click.echo(f"{name}: {path} ({entry.bytes:,} bytes)")
+            click.echo(f"{name}: {escaped(path)} ({entry.bytes:,} bytes)")
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -12,6 +12,7 @@ import click
 
 from cifar_zoo.checks import shown
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.errors import escaped
 
 if TYPE_CHECKING:
     from cifar_zoo.training.fit import Run
@@ -128,11 +129,13 @@ def _measured(run: Run) -> str | None:
 def _tell(run: Run, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
-    elif not run.finished:
+        return
+    directory = escaped(run.directory)
+    if not run.finished:
         done = len(run.history)
-        click.echo(f"stopped by --max-minutes after {done} complete epochs; the same command resumes {run.directory}")
+        click.echo(f"stopped by --max-minutes after {done} complete epochs; the same command resumes {directory}")
     elif which := _measured(run):
         accuracy, images = run.metrics[f"{which}_accuracy"], run.metrics[f"{which}_images"]
-        click.echo(f"{NAMES[which]} accuracy {accuracy:.2%} on {images} images; the run is in {run.directory}")
+        click.echo(f"{NAMES[which]} accuracy {accuracy:.2%} on {images} images; the run is in {directory}")
     else:
-        click.echo(f"trained for {run.metrics['epochs']} epochs; the run is in {run.directory}")
+        click.echo(f"trained for {run.metrics['epochs']} epochs; the run is in {directory}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.errors import escaped
 
 
 @click.command()
@@ -23,7 +24,7 @@ def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) 
     from cifar_zoo.results import record_file, record_of
 
     if not weights:
-        click.echo(f"{write(run_dir, into / 'results', tag, manifest_file=into / 'weights_manifest.json')}")
+        click.echo(escaped(write(run_dir, into / "results", tag, manifest_file=into / "weights_manifest.json")))
         return
     record = record_of(run_dir, tag)  # reports errors before the backend is loaded
     load_backend()
@@ -37,5 +38,5 @@ def pack(run_dir: Path, tag: str | None, into: Path, weights: bool, best: bool) 
         best=best or None,
         results_dir=into / "results",
     )
-    click.echo(f"{record_file(record, into / 'results')}")
-    click.echo(f"{into / 'weights' / record.model / record.tag}")
+    click.echo(escaped(record_file(record, into / "results")))
+    click.echo(escaped(into / "weights" / record.model / record.tag))

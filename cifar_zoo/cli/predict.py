@@ -7,6 +7,7 @@ import json
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.errors import escaped
 
 
 @click.command()
@@ -33,4 +34,4 @@ def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json:
     for result in results:
         guesses = [f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"]]
         named = ", ".join(guesses) or "the scores are not finite"
-        click.echo(f"{result['path']}: {named}")
+        click.echo(f"{escaped(result['path'])}: {named}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from cifar_zoo.errors import escaped
+
 
 @click.command()
 @click.option(
@@ -39,8 +41,8 @@ def publish(repo_id: str, dry_run: bool, weights: Path, manifest: Path, token: s
     size = f"{len(done.files)} files, {sum(done.files.values()):,} bytes"
     if dry_run:
         for path, count in done.files.items():
-            click.echo(f"{count:>12,}  {path}")
+            click.echo(f"{count:>12,}  {escaped(path)}")
         click.echo(f"{repo_id} would have {size}; nothing was uploaded")
         return
     click.echo(f"{repo_id} at {done.revision}: {size}, of which {len(done.changed)} files are new or changed")
-    click.echo(f"{manifest}: commit recorded")
+    click.echo(f"{escaped(manifest)}: commit recorded")

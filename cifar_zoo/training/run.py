@@ -125,7 +125,7 @@ class RunDirectory:
         """
 
         def write(temporary: Path) -> None:
-            with temporary.open("w", newline="") as file:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
                 table = csv.DictWriter(file, list(rows[0]))
                 table.writeheader()
                 table.writerows(rows)
