@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -123,10 +124,18 @@ class Recipe(BaseModel):
     if not TYPE_CHECKING:  # type checkers and editors see the fields
 
         def __init__(self, **values: Any) -> None:
-            try:
+            with _in_one_line():
                 super().__init__(**values)
-            except ValidationError as error:
-                raise CifarZooError("; ".join(map(_message, error.errors(include_url=False)))) from None
+
+        @classmethod
+        def model_validate(cls, *arguments: Any, **options: Any) -> Recipe:
+            with _in_one_line():
+                return super().model_validate(*arguments, **options)
+
+        @classmethod
+        def model_validate_json(cls, *arguments: Any, **options: Any) -> Recipe:
+            with _in_one_line():
+                return super().model_validate_json(*arguments, **options)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -232,10 +241,21 @@ def _parse(text: str) -> Any:
     return text
 
 
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Replace the error of pydantic by one of ours."""
+    try:
+        yield
+    except ValidationError as error:
+        raise CifarZooError("; ".join(map(_message, error.errors(include_url=False)))) from None
+
+
 def _message(error: Any) -> str:
     """One line for an error of pydantic's."""
     if error["type"] == "value_error":  # already a line of ours
         return str(error["ctx"]["error"])
+    if not error["loc"]:  # of the whole, not of a field
+        return f"a recipe must be a JSON object or a dict of its fields, not {_shown(error['input'])}"
     name, *index = error["loc"]
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Recipe.model_fields, n=1)

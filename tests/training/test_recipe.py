@@ -223,3 +223,22 @@ def test_a_recipe_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         recipe.epochs = 3
     assert recipe.with_(epochs=3) == Recipe(epochs=3) and recipe.epochs == 60
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"epochs": 0}, "recipe: epochs must be greater than 0, not 0"),
+        ({"epoch": 1}, "a recipe has no field 'epoch'; did you mean 'epochs'?"),
+        ({"mixup": 1.0, "cutmix": 1.0}, "recipe: cutmix must be 0 where mixup is not, not 1.0"),
+        ([1], "a recipe must be a JSON object or a dict of its fields, not [1]"),
+    ],
+)
+def test_recipes_of_json_are_checked_alike(values, message):
+    for read in (lambda: Recipe.model_validate(values), lambda: Recipe.model_validate_json(json.dumps(values))):
+        with pytest.raises(CifarZooError) as error:
+            read()
+        assert str(error.value) == message
+    with pytest.raises(CifarZooError, match="a recipe must be a JSON object .*, not '{'"):
+        Recipe.model_validate_json("{")
+    assert Recipe.model_validate_json(Recipe(cutout=3).model_dump_json()) == Recipe(cutout=3)
