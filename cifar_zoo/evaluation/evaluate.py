@@ -102,7 +102,9 @@ def _labeled_images(data: Any) -> Any:
         images = np.asarray(images)
     except (TypeError, ValueError):
         return data
-    if images.dtype.kind in "iuf" and images.size and images.min() >= 0 and images.max() <= 255:
+    largest = images.max() if images.dtype.kind in "iuf" and images.size else np.inf
+    scaled = images.dtype.kind == "f" and largest <= 1  # pixels that were divided by 255, even if all are zero
+    if largest <= 255 and not scaled and images.min() >= 0:
         pixels = images.astype("uint8", copy=False)
         images = pixels if (pixels == images).all() else images
     return images, labels

@@ -68,6 +68,7 @@ def test_any_number_of_classes_and_channels(classes, channels, seed):
     "data, message",
     [
         ((X / 255, Y), "images must be uint8 .*, not float64"),
+        ((np.zeros(X.shape), Y), "images must be uint8 .*, not float64"),
         ((X * np.nan, Y), "images must be uint8 .*, not float64"),
         ((X[..., :1], Y), r"images must be uint8 \(n, rows, columns, 3\), not uint8 \(6, 4, 4, 1\)"),
         ((X, np.eye(3)[Y]), "labels must be integers"),
