@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 
 import click
 
@@ -36,6 +37,7 @@ for _command in (list_, info, predict, evaluate, download, cache, recipes, fit, 
 def main() -> None:
     """Run a command. Bad input is reported in one line on standard error, with exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise TensorFlow logs several lines on import
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)  # of Keras
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a character of the output
     try:
