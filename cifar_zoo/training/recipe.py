@@ -255,7 +255,7 @@ def _message(error: Any) -> str:
     if error["type"] == "value_error":  # already a line of ours
         return str(error["ctx"]["error"])
     if not error["loc"]:  # of the whole, not of a field
-        return f"a recipe must be a JSON object or a dict of its fields, not {_shown(error['input'])}"
+        return f"a recipe must be a JSON object or a dict of its fields, not {shown(error['input'])}"
     name, *index = error["loc"]
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Recipe.model_fields, n=1)
