@@ -15,7 +15,7 @@ import numpy as np
 
 from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import read_json, replace_together, sha256_of, to_json
+from cifar_zoo.files import replace_together, to_json
 from cifar_zoo.lazy import keras
 from cifar_zoo.publishing.card import card
 from cifar_zoo.registry import create_model, model_info
@@ -30,7 +30,6 @@ from cifar_zoo.weights.manifest import (
     journal_of,
     manifest_json,
     parse_manifest,
-    write_manifest,
 )
 
 LICENSE = "MIT"
@@ -170,27 +169,6 @@ def _check_seed(manifest: Manifest, record: RunRecord, manifest_file: Path) -> N
             f"{manifest_file}: {record.model}.{record.tag} is of seed {entry.seed}, not {record.seed}; choose another "
             "tag, or remove that entry and its folder first"
         )
-
-
-def add_hashes(weights_dir: Path, manifest_file: Path) -> None:
-    """Add the field `files` to the entries of a manifest of an earlier version, which lack it.
-
-    Raises:
-        CifarZooError: If a weights file differs from its entry, or the other files of its folder are of another run.
-    """
-    with changing(manifest_file):
-        raw = read_json(manifest_file)
-        for name, tags in raw.items():
-            for tag, values in tags.items():
-                folder = weights_dir / name / tag
-                hashes = {part: sha256_of(folder / part) for part in sorted((*RUN_FILES, "golden.npz"))}
-                entry = validated(Entry, {"files": hashes} | values, f"{manifest_file}: {name}.{tag}")
-                record = {**read_json(folder / "config.json"), **read_json(folder / "metrics.json")}
-                wrong = [field for field in FROM_RECORD if record.get(field) != values.get(field)]
-                if problem := entry.difference(weights_dir / entry.file) or ", ".join(wrong + entry.damaged(folder)):
-                    raise CifarZooError(f"{folder}: differs from the manifest ({problem}); stage the run again")
-                tags[tag] = entry
-        write_manifest(raw, manifest_file)
 
 
 def check_recipe(values: dict[str, Any], where: str) -> None:

@@ -15,7 +15,7 @@ import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.publishing.card import card
 from cifar_zoo.publishing.publish import staged
-from cifar_zoo.publishing.stage import add_hashes, check_recipe, stage
+from cifar_zoo.publishing.stage import check_recipe, stage
 from cifar_zoo.results import pack, read_records
 from cifar_zoo.weights.manifest import parse_manifest, read_manifest, write_manifest
 
@@ -302,28 +302,6 @@ def test_any_number_of_processes_add_to_one_manifest(tmp_path):
     names = {f"z{number}-{times}" for number in range(4) for times in range(5)}
     assert parse_manifest(path)["squeeze1"].keys() == {"zoo", *names}
     assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
-
-
-def test_hashes_are_added_to_a_manifest_of_an_earlier_version(runs, checkout):
-    stage_into(checkout, runs["first"])
-    path = checkout / "weights_manifest.json"
-    before = path.read_bytes()
-    raw = json.loads(before)
-    del raw["nin0"]["tag"]["files"]
-    path.write_text(json.dumps(raw))
-    with pytest.raises(CifarZooError, match="nin0.tag: lacks files"):
-        parse_manifest(path)
-    for _ in range(2):
-        add_hashes(checkout / "weights", path)
-        assert path.read_bytes() == before
-    (checkout / "weights" / "nin0" / "tag" / "history.csv").write_text("?")
-    with pytest.raises(CifarZooError, match=r"differs from the manifest \(history.csv\)"):
-        add_hashes(checkout / "weights", path)
-    path.write_text(json.dumps(raw))
-    for name in ("config.json", "metrics.json"):
-        shutil.copyfile(runs["seed"].directory / name, checkout / "weights" / "nin0" / "tag" / name)
-    with pytest.raises(CifarZooError, match=r"differs from the manifest \(seed, test_accuracy"):
-        add_hashes(checkout / "weights", path)
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
