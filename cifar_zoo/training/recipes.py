@@ -161,8 +161,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "squeezenet": RESNET_MUON.with_(epochs=80, global_clipnorm=1.0, warmup_epochs=3.0),
         # 40 epochs: 90.85 % in 179 minutes on 2 cores of an AMD EPYC, beside other work.
         "nin": RESNET_MUON.with_(epochs=40, global_clipnorm=1.0, warmup_epochs=3.0),
-        # 60 epochs: 81.56 % in 113 minutes on 2 cores of an AMD EPYC, beside other work. In 12 epochs 79.4 % of held-out
-        # images, with cutout and the alternating flip 78.5.
+        # 60 epochs: 81.56 % in 113 minutes on 2 cores of an AMD EPYC, beside other work. In 12 epochs it had 79.4 % of
+        # held-out images, with cutout and the alternating flip 78.5.
         "small_alexnet": SMALL_MUON.with_(padding=4),
         "resnet18": LARGE_BATCH_MUON,
         # 30 epochs: 95.40 and 95.65 % in 6 and 7 minutes on an H100 that other runs shared.
