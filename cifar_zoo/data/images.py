@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SIDE = 32
 # Formats of images that Pillow decodes itself. Of the others, EPS would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
-MOST_PIXELS = 50_000_000  # as much as cameras have; decoding them takes up to 0.8 GB
+MOST_PIXELS = 50_000_000  # as much as cameras have; decoding them takes up to 1 GB
 _LARGEST_FILE = 200_000_000  # bytes; so many pixels without compression have 150 million
 _PNG = b"\x89PNG\r\n\x1a\n"
 
