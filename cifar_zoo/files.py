@@ -53,8 +53,7 @@ def named_path(path: str | os.PathLike[str]) -> Path:
         with contextlib.suppress(FileNotFoundError):
             expanded.stat()
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise CifarZooError(f"{shown!r} is not a usable path ({reason})") from None
+        raise CifarZooError(f"{shown!r} is not a usable path ({_reason(error)})") from None
     return expanded
 
 
@@ -126,10 +125,14 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError for a name that no file can have
-        reason = (isinstance(error, OSError) and error.strerror) or error
         name = str(folder)
         short = name if len(name) <= 120 else f"{name[:60]}...{name[-60:]}"
-        raise CifarZooError(f"the folder {short!r} cannot be created: {reason}") from error
+        raise CifarZooError(f"the folder {short!r} cannot be created: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of an error, without the path that those of the system repeat."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:

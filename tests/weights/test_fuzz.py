@@ -14,23 +14,13 @@ import keras
 import numpy as np
 import pytest
 from fuzz_reader import damage
+from generated import examples
 
 from cifar_zoo import CifarZooError, load_weights, save_weights
 from cifar_zoo.weights.manifest import manifest_path, parse_manifest
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
-
-
-def examples(number):
-    """Settings under which every run tries the same cases."""
-    return hypothesis.settings(
-        max_examples=number,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from generated import examples
 
 from cifar_zoo import CifarZooError, download
 from cifar_zoo.weights import hub
@@ -14,17 +15,6 @@ from cifar_zoo.weights import hub
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 CONTENT = bytes(range(256)) * 4
-
-
-def examples(number):
-    """Settings under which every run tries the same cases."""
-    return hypothesis.settings(
-        max_examples=number,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
 
 
 class RawServer:
