@@ -19,7 +19,7 @@ def translate(model, weights):
     from cifar_zoo import layers as zoo
 
     def conv(layer, kernel, bias=None):
-        depthwise = isinstance(layer, layers.DepthwiseConv2D)
+        depthwise = isinstance(layer, zoo.DepthwiseConv2D)
         if depthwise:  # (height, width, channels, multiplier): one group a channel
             kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
         channels = layer.input.shape[-1]
@@ -149,7 +149,7 @@ def translate(model, weights):
     table = {
         layers.Conv2D: conv,
         zoo.Conv2D: conv,
-        layers.DepthwiseConv2D: conv,
+        zoo.DepthwiseConv2D: conv,
         zoo.GroupedConv2D: conv,
         layers.Dense: dense,
         layers.BatchNormalization: batch_norm,

@@ -9,6 +9,7 @@ from cifar_zoo.layers.channel_shuffle import ChannelShuffle
 from cifar_zoo.layers.conv2d import Conv2D
 from cifar_zoo.layers.cutmix import CutMix
 from cifar_zoo.layers.cutout import Cutout
+from cifar_zoo.layers.depthwise_conv2d import DepthwiseConv2D
 from cifar_zoo.layers.dirac import Dirac
 from cifar_zoo.layers.fractal_join import DrawColumn, FractalJoin
 from cifar_zoo.layers.grouped_conv2d import GroupedConv2D
@@ -41,6 +42,7 @@ __all__ = [
     "Conv2D",
     "CutMix",
     "Cutout",
+    "DepthwiseConv2D",
     "Dirac",
     "DrawColumn",
     "FractalJoin",

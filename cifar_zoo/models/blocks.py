@@ -96,7 +96,7 @@ def grouped_conv(
 
 def depthwise_conv(x: Tensor, kernel_size: Size, strides: int, name: str, *, initializer: Any = None) -> Tensor:
     """A depthwise convolution without bias; `initializer` is `per_channel_he()` by default."""
-    return layers.DepthwiseConv2D(
+    return zoo_layers.DepthwiseConv2D(
         kernel_size,
         strides,
         padding="same",

@@ -39,6 +39,7 @@ EVERY_LAYER = {
     "Conv2D": PublishedRow(lambda: layers.Conv2D(6, 1), (6, 5, 4)),
     "CutMix": PublishedRow(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
     "Cutout": PublishedRow(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),
+    "DepthwiseConv2D": PublishedRow(lambda: layers.DepthwiseConv2D(5, 2, "same", depth_multiplier=2)),
     "DrawColumn": PublishedRow(lambda: layers.DrawColumn(3, seed=1), dtypes=("int32",)),
     "FractalJoin": PublishedRow(lambda: layers.FractalJoin(0.4, seed=1), [(8, 8, 4)] * 3),
     "GroupedConv2D": PublishedRow(lambda: layers.GroupedConv2D(6, 3, groups=2)),
@@ -359,8 +360,9 @@ def test_the_global_data_format_has_no_influence(name, settings):
 
 
 INTEGER_ARGUMENTS = {
-    *("channels", "columns", "depth_radius", "filters", "groups", "height", "kernel_size", "min_units", "padding"),
-    *("pool_size", "ratio", "size", "steps_per_epoch", "strides", "width"),
+    *("channels", "columns", "depth_multiplier", "depth_radius", "filters", "groups", "height"),
+    *("kernel_size", "min_units", "padding", "pool_size", "ratio", "size", "steps_per_epoch"),
+    *("strides", "width"),
 }
 
 
