@@ -6,10 +6,10 @@ import math
 def translate(model, weights):
     """Translate a functional Keras network to a torch.nn.Module from uint8 images (batch, height, width, 3) to logits.
 
-    Each layer of the graph becomes a plain PyTorch layer.
+    Each layer of the graph becomes a plain PyTorch layer, written as a PyTorch program would write it.
 
     Args:
-        model: The Keras network.
+        model: The Keras network. Its weights are overwritten.
         weights: A dict from layer names to lists of NumPy arrays.
     """
     import torch
@@ -18,38 +18,49 @@ def translate(model, weights):
 
     from cifar_zoo import layers as zoo
 
+    # Each function below translates a layer, given its weights as arrays.
+
     def conv(layer, kernel, bias=None):
-        depthwise = isinstance(layer, zoo.DepthwiseConv2D)
-        if depthwise:  # (height, width, channels, multiplier): one group a channel
-            kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
-        channels = layer.input.shape[-1]
-        module = nn.Conv2d(
-            channels,
-            kernel.shape[3],
-            kernel.shape[:2],
-            layer.strides,
-            dilation=layer.dilation_rate,
-            groups=channels // kernel.shape[2],
-            bias=bias is not None,
-        )
-        module.weight.data = torch.tensor(kernel).permute(3, 2, 0, 1).contiguous()
-        if bias is not None:
-            module.bias.data = torch.tensor(bias)
+        return activated(layer, convolution(layer, kernel, bias, layer.groups))
+
+    def depthwise_conv(layer, kernel, bias=None):
+        return activated(layer, convolution(layer, _one_group_a_channel(kernel), bias, kernel.shape[2]))
+
+    def separable_conv(layer, depthwise, pointwise, bias=None):
+        depthwise = convolution(layer, _one_group_a_channel(depthwise), None, depthwise.shape[2])
+        *_, channels, filters = pointwise.shape
+        return activated(layer, nn.Sequential(depthwise, filled(nn.Conv2d(channels, filters, 1), pointwise, bias)))
+
+    def convolution(layer, kernel, bias, groups):
+        channels, filters = kernel.shape[2] * groups, kernel.shape[3]
+        options = {"dilation": layer.dilation_rate, "groups": groups, "bias": bias is not None}
+        module = filled(nn.Conv2d(channels, filters, kernel.shape[:2], layer.strides, **options), kernel, bias)
         padding = same_padding(layer, module.kernel_size, module.dilation)
         if all(before == after for before, after in padding):
             module.padding = tuple(before for before, _ in padding)
-            return activated(layer, module)
+            return module
         (top, bottom), (left, right) = padding
-        return activated(layer, nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), module))
+        return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), module)
+
+    def filled(module, kernel, bias):
+        module.weight.data = torch.tensor(kernel).permute(3, 2, 0, 1).contiguous()
+        if bias is not None:
+            module.bias.data = torch.tensor(bias)
+        return module
 
     def same_padding(layer, size, dilation=(1, 1)):
         """Padding as `((top, bottom), (left, right))`, as TensorFlow pads."""
         if layer.padding == "valid":
             return (0, 0), (0, 0)
-        totals = [
-            max((math.ceil(length / stride) - 1) * stride + (extent - 1) * step + 1 - length, 0)
-            for length, stride, extent, step in zip(layer.input.shape[1:3], layer.strides, size, dilation, strict=True)
-        ]
+        if tuple(layer.strides) == (1, 1):  # for every size of the images
+            totals = [(extent - 1) * step for extent, step in zip(size, dilation, strict=True)]
+        else:
+            totals = [
+                max((math.ceil(length / stride) - 1) * stride + (extent - 1) * step + 1 - length, 0)
+                for length, stride, extent, step in zip(
+                    layer.input.shape[1:3], layer.strides, size, dilation, strict=True
+                )
+            ]
         return tuple((total // 2, total - total // 2) for total in totals)
 
     def activated(layer, module):
@@ -66,6 +77,7 @@ def translate(model, weights):
         "linear": nn.Identity,
         "relu": lambda: nn.ReLU(inplace=True),
         "relu6": nn.ReLU6,
+        "gelu": nn.GELU,
         "silu": nn.SiLU,
         "tanh": nn.Tanh,
         "sigmoid": nn.Sigmoid,
@@ -85,10 +97,16 @@ def translate(model, weights):
             module.bias.data = torch.tensor(bias)
         return activated(layer, module)
 
-    def batch_norm(layer, gamma, beta, mean, variance):
-        kind = nn.BatchNorm2d if len(layer.input.shape) == 4 else nn.BatchNorm1d
-        module = kind(len(gamma), eps=layer.epsilon, momentum=1 - layer.momentum)
-        module.weight.data, module.bias.data = torch.tensor(gamma), torch.tensor(beta)
+    def batch_norm(layer, *arrays):
+        arrays = list(arrays)
+        gamma = arrays.pop(0) if layer.scale else None
+        beta = arrays.pop(0) if layer.center else None
+        mean, variance = arrays
+        # A dense layer's outputs are of rank 2; those of a sublayer are not in the graph.
+        kind = nn.BatchNorm2d if layer.input_spec.ndim == 4 else nn.BatchNorm1d
+        module = kind(len(mean), eps=layer.epsilon, momentum=1 - layer.momentum)
+        module.weight = None if gamma is None else nn.Parameter(torch.tensor(gamma))
+        module.bias = None if beta is None else nn.Parameter(torch.tensor(beta))
         module.running_mean, module.running_var = torch.tensor(mean), torch.tensor(variance)
         return module
 
@@ -107,50 +125,150 @@ def translate(model, weights):
         padding = tuple(before for before, _ in padding)
         return nn.AvgPool2d(layer.pool_size, layer.strides, padding, count_include_pad=False)
 
-    def from_function(function):
-        class Function(nn.Module):
-            def forward(self, *inputs):
-                return function(*inputs)
+    class Function(nn.Module):
+        """A function of the inputs and, if it takes that, of whether the network trains."""
 
-        return Function()
+        def __init__(self, function, **parts):
+            super().__init__()
+            self.function = function
+            for name, part in parts.items():
+                self.add_module(name, part)
+
+        def forward(self, *inputs):
+            return self.function(*inputs, *self.children())
+
+    class InTraining(Function):
+        def forward(self, *inputs):
+            return self.function(*inputs, training=self.training)
 
     def standardize(layer):
         mean, variance = (torch.tensor(v).reshape(1, -1, 1, 1) for v in (layer.input_mean, layer.input_variance))
-        return from_function(lambda x: (x - mean.to(x)) * variance.to(x).rsqrt())
+        return Function(lambda x: (x - mean.to(x)) * variance.to(x).rsqrt())
 
     def standardize_each(layer):
         def function(x):
             deviation = x.std((1, 2, 3), correction=0, keepdim=True)
             return (x - x.mean((1, 2, 3), keepdim=True)) / deviation.clamp(min=x[0].numel() ** -0.5)
 
-        return from_function(function)
+        return Function(function)
 
-    def squeeze_excite(layer, *arrays):
-        half = len(arrays) // 2
-        parts = zip((layer.squeeze, layer.excite), (arrays[:half], arrays[half:]), strict=True)
+    def whiten(layer, *arrays):
+        (kernel,), (bias,) = ([array for array in arrays if array.ndim == ndim] for ndim in (4, 1))
+        module = filled(nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2]), kernel, bias)
+        module.weight.requires_grad_(False)
+        return module
 
-        class SqueezeExcite(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.gates = nn.Sequential(*[dense(part, *own) for part, own in parts])
+    def crop(layer):  # (channels, rows, columns) as Keras calls the (rows, columns, channels) of this graph
+        (left, right), (first, last) = layer.cropping
+        return Function(lambda x: x[:, first : x.shape[1] - last, :, left : x.shape[3] - right])
 
-            def forward(self, x):
-                return x * self.gates(x.mean((2, 3)))[:, :, None, None]
+    # Attention.
 
-        return SqueezeExcite()
+    def child(layer):
+        return table[type(layer)](layer, *layer.get_weights())
+
+    def squeeze_excite(layer, *_):
+        gates = nn.Sequential(child(layer.squeeze), child(layer.excite))
+        return Function(lambda x, gates: x * gates(x.mean((2, 3)))[:, :, None, None], gates=gates)
+
+    def channel_attention(layer, *_):
+        def function(x, gates):
+            return x * torch.sigmoid(gates(x.mean((2, 3))) + gates(x.amax((2, 3))))[:, :, None, None]
+
+        return Function(function, gates=nn.Sequential(child(layer.reduce), child(layer.expand)))
+
+    def spatial_attention(layer, *_):
+        def function(x, gate):
+            return x * gate(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1))
+
+        return Function(function, gate=child(layer.convolution))
+
+    def cbam(layer, *_):
+        return nn.Sequential(child(layer.channel), child(layer.spatial))
+
+    class SelectiveKernel(nn.Module):
+        def __init__(self, layer, *_):
+            super().__init__()
+            parts = child(layer.reduce), child(layer.normalization), nn.ReLU(inplace=True), child(layer.select)
+            self.scores = nn.Sequential(*parts)
+
+        def forward(self, *branches):
+            scores = self.scores(sum(branches).mean((2, 3)))
+            shares = scores.unflatten(1, (len(branches), -1)).softmax(1)[..., None, None]
+            return sum(shares[:, i] * branch for i, branch in enumerate(branches))
+
+    # Random layers.
+
+    def per_image(x, *shape):
+        return torch.rand(*shape, len(x), 1, 1, 1, device=x.device)
+
+    def shake_shake(layer):
+        def function(left, right, training):
+            if not training:
+                return (left + right) / 2
+            alpha, beta = per_image(left, 2).to(left.dtype)
+            forward, backward = torch.lerp(right, left, alpha), torch.lerp(right, left, beta)
+            return backward + (forward - backward).detach()
+
+        return InTraining(function)
+
+    def shake_drop(layer):
+        def function(x, training):
+            if not training:
+                return x * (layer.keep_probability + (1 - layer.keep_probability) * sum(layer.alpha) / 2)
+            keep, *shares = per_image(x, 3)
+            forward, backward = (
+                torch.where(keep < layer.keep_probability, 1, low + (high - low) * share).to(x.dtype)
+                for share, (low, high) in zip(shares, (layer.alpha, layer.beta), strict=True)
+            )
+            return x * backward + (x * (forward - backward)).detach()
+
+        return InTraining(function)
+
+    def stochastic_depth(layer):
+        def function(x, training):
+            if not training:
+                return x * layer.keep_probability
+            draws = per_image(x if layer.per == "image" else x[:1])
+            return x * (draws < layer.keep_probability).to(x.dtype)
+
+        return InTraining(function)
+
+    def draw_column(layer):
+        def function(x, training):
+            local = torch.full((len(x),), -1, device=x.device)
+            if not training:
+                return local
+            drawn = torch.rand(len(x), device=x.device) < layer.probability
+            return torch.where(drawn, torch.randint_like(local, layer.columns), local)
+
+        return InTraining(function)
+
+    def fractal_join(layer):
+        def function(*inputs, training):
+            *paths, column = inputs if inputs[-1].ndim == 1 else (*inputs, None)
+            if not training:
+                return sum(paths) / len(paths)
+            draw = torch.rand(len(paths), len(paths[0]), device=paths[0].device)
+            keep = (draw >= layer.drop_probability) | (draw == draw.amax(0))
+            if column is not None:
+                chosen = torch.arange(len(paths), device=column.device)[:, None] == column
+                keep = torch.where(column < 0, keep, chosen | (column >= len(paths)))
+            shares = (keep / keep.sum(0)).to(paths[0].dtype)[..., None, None, None]
+            return sum(share * path for share, path in zip(shares, paths, strict=True))
+
+        return InTraining(function)
 
     def local_response(layer):
         size = 2 * layer.depth_radius + 1
         return nn.LocalResponseNorm(size, alpha=layer.alpha * size, beta=layer.beta, k=layer.bias)
 
-    def flatten(layer):
-        return from_function(lambda x: x.permute(0, 2, 3, 1).flatten(1))  # in Keras' order, as in memory
-
     table = {
         layers.Conv2D: conv,
         zoo.Conv2D: conv,
-        zoo.DepthwiseConv2D: conv,
         zoo.GroupedConv2D: conv,
+        zoo.DepthwiseConv2D: depthwise_conv,
+        layers.SeparableConv2D: separable_conv,
         layers.Dense: dense,
         layers.BatchNormalization: batch_norm,
         zoo.BatchNormalization: batch_norm,
@@ -159,16 +277,34 @@ def translate(model, weights):
         layers.ReLU: relu,
         zoo.MaxPooling2D: max_pool,
         layers.AveragePooling2D: average_pool,
-        layers.GlobalAveragePooling2D: lambda layer: from_function(lambda x: x.mean((2, 3))),
-        layers.Flatten: flatten,
-        layers.Add: lambda layer: from_function(lambda *inputs: sum(inputs[1:], inputs[0])),
-        layers.Concatenate: lambda layer: from_function(lambda *inputs: torch.cat(inputs, 1)),
+        layers.GlobalAveragePooling2D: lambda layer: Function(lambda x: x.mean((2, 3))),
+        layers.GlobalMaxPooling2D: lambda layer: Function(lambda x: x.amax((2, 3))),
+        layers.Flatten: lambda layer: Function(lambda x: x.permute(0, 2, 3, 1).flatten(1)),  # the order of Keras
+        layers.Add: lambda layer: Function(lambda *inputs: sum(inputs[1:], inputs[0])),
+        layers.Average: lambda layer: Function(lambda *inputs: sum(inputs[1:], inputs[0]) / len(inputs)),
+        layers.Concatenate: lambda layer: Function(lambda *inputs: torch.cat(inputs, 1)),
+        layers.Rescaling: lambda layer: Function(lambda x: x * layer.scale + layer.offset),
+        layers.Cropping2D: crop,
         layers.Dropout: lambda layer: nn.Dropout(layer.rate),
         layers.Identity: lambda layer: nn.Identity(),
         layers.Normalization: standardize,
         zoo.PerImageStandardization: standardize_each,
-        zoo.SqueezeExcite: squeeze_excite,
+        zoo.PatchWhitening: whiten,
+        zoo.PadChannels: lambda layer: Function(
+            lambda x: nn.functional.pad(x, (0, 0, 0, 0, 0, layer.channels - x.shape[1]))
+        ),
+        zoo.ChannelShuffle: lambda layer: nn.ChannelShuffle(layer.groups),
         zoo.LocalResponseNormalization: local_response,
+        zoo.SqueezeExcite: squeeze_excite,
+        zoo.ChannelAttention: channel_attention,
+        zoo.SpatialAttention: spatial_attention,
+        zoo.CBAM: cbam,
+        zoo.SelectiveKernel: SelectiveKernel,
+        zoo.ShakeShake: shake_shake,
+        zoo.ShakeDrop: shake_drop,
+        zoo.StochasticDepth: stochastic_depth,
+        zoo.DrawColumn: draw_column,
+        zoo.FractalJoin: fractal_join,
     }
 
     class Network(nn.Module):
@@ -178,6 +314,7 @@ def translate(model, weights):
             for number, layer in enumerate(model.layers[1:]):
                 if type(layer) not in table:
                     raise SystemExit(f"{layer.name}: no translation of {type(layer).__name__} to PyTorch")
+                layer.set_weights(weights[layer.name])  # for its sublayers
                 inputs = layer.input if isinstance(layer.input, list) else [layer.input]
                 self.add_module(f"node{number}", table[type(layer)](layer, *weights[layer.name]))
                 self.nodes.append((f"node{number}", [id(tensor) for tensor in inputs], id(layer.output)))
@@ -189,6 +326,11 @@ def translate(model, weights):
             return known[output]
 
     return Network()
+
+
+def _one_group_a_channel(kernel):
+    """The kernel (height, width, channels, multiplier) of a depthwise convolution as that of a grouped one."""
+    return kernel.reshape(*kernel.shape[:2], 1, -1)
 
 
 def pad_on_both_sides(network):

@@ -1,27 +1,38 @@
 """Throughput of the training step of a network: the zoo compared with the same network in plain PyTorch.
 
     KERAS_BACKEND=jax python benchmarks/train_step.py resnet18 --batch 128 --steps 12 --rounds 5 --json step.json
+    python benchmarks/train_step.py --all --batch 64 --json steps.json
     python benchmarks/train_step.py none
 
 The zoo trains by `Trainer.fit` with the network's recipe "zoo", but always with SGD and L2, a random flip and no
 cutout: batches of uint8 images, augmentation inside the step, an exponential moving average of the weights (EMA), and
 bfloat16 where the hardware supports it. The PyTorch code does the same by hand: crop and flip as one gather,
-channels-last, autocast, PyTorch's fused SGD, and `_foreach_lerp_` for the EMA.
+channels-last, PyTorch's fused SGD, and `_foreach_lerp_` for the EMA, with autocast to bfloat16 or in float32, whichever
+is faster for this network on this machine.
 
 The two run in separate processes that alternate, one idle while the other runs, so that other load on the machine
 affects both. The figures are medians over the rounds. First both compute logits in float32 with the same weights, which
 must agree. For these PyTorch pads as TensorFlow does: where a stride makes the padding odd, the larger part is on the
 right and at the bottom. In the timed steps it pads symmetrically, which is faster in PyTorch.
 
-The second command, and the end of the first, measure the overhead of `fit` per step, with the callbacks of
-`fit_cifar10`, on a network so small that its own computation is negligible.
+Memory is the peak of the resident memory of each process beyond what it had before its first step (Linux, CPU only).
+The share of the peak is that of the arithmetic of the convolutions and matrix products, three times that of a forward
+pass, in the throughput of the fastest square matrix product measured in the same run. With TensorFlow on a CPU, one
+more step is profiled: milliseconds in each kind of operation, over all threads.
+
+The second command measures every network that is not yet in the file. The third, and the end of the first, measure the
+overhead of `fit` per step, with the callbacks of `fit_cifar10`, on a network so small that its own computation is
+negligible.
 """
 
 import argparse
+import collections
 import itertools
 import json
+import math
 import multiprocessing
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +41,8 @@ import numpy as np
 from in_torch import pad_on_both_sides, translate
 
 WARM_UP = 2  # rounds that are not measured
+SIDES = "ours", "torch"
+DTYPES = "float32", "bfloat16"
 KNOWN_TO_TORCH = (
     "learning_rate",
     "momentum",
@@ -59,15 +72,40 @@ def random_order(batch, examples=2048):
 
 
 def recipe_of(name):
-    """The recipe of a network without Muon, cutout and alternating flip. The PyTorch code must support all the rest."""
+    """The part of a network's recipe that the PyTorch code supports."""
     from cifar_zoo.training.recipe import Recipe
     from cifar_zoo.training.recipes import find_recipe
 
-    recipe = find_recipe("zoo", name).with_(optimizer="sgd", sgd_lr_multiplier=1.0, cutout=0, alternating_flip=False)
-    plain = {field: getattr(recipe, field) for field in ("epochs", "warmup_epochs", "batch_size")}
-    if recipe != Recipe(**plain, **{field: getattr(recipe, field) for field in KNOWN_TO_TORCH}):
-        raise SystemExit(f"of a recipe, the PyTorch code supports only {', '.join(KNOWN_TO_TORCH)}")
-    return recipe
+    recipe = find_recipe("zoo", name)
+    return Recipe(**{field: getattr(recipe, field) for field in KNOWN_TO_TORCH})
+
+
+def resident_memory(kind):
+    """Bytes of this process in memory: now ("VmRSS") or at most ("VmHWM") since the last reset. None outside Linux."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{kind}:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) * 1024 if found else None
+
+
+class MemoryOfSteps:
+    """Resident memory beyond that at the time of construction."""
+
+    def __init__(self):
+        self.before = resident_memory("VmRSS")
+        if self.before is not None:
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+
+    def peak(self):
+        return None if self.before is None else resident_memory("VmHWM") - self.before
+
+
+def fastest_product(multiply, make, dtypes, size=2048, repeats=10):
+    """Multiply-adds per second of a square matrix product in the faster of some dtypes."""
+    seconds = []
+    for dtype in dtypes:
+        a = make(np.ones((size, size), "float32"), dtype)
+        seconds += [timed(lambda a=a: float(multiply(a, a)[0, 0]))[0] for _ in range(repeats)]
+    return size**3 / min(seconds)
 
 
 def clock(before=lambda: None, after=lambda seconds: None):
@@ -99,13 +137,14 @@ def make_trainer(model, recipe, precision, order):
     return trainer
 
 
-def keras_side(pipe, name, batch, steps, rounds):
+def keras_side(pipe, name, batch, steps, rounds, with_fit):
     """Send the weights and logits to compare; then train one round for each message received."""
     import keras
 
     from cifar_zoo import create_model
     from cifar_zoo.backend.environment import describe_environment
     from cifar_zoo.backend.precision import hardware_precision
+    from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
     from cifar_zoo.training.network import computing_in
 
     keras.utils.set_random_seed(0)
@@ -125,8 +164,10 @@ def keras_side(pipe, name, batch, steps, rounds):
         }
     )
     order = random_order(batch)
+    memory = MemoryOfSteps()
     with computing_in(model, precision):
-        make_trainer(model, recipe, precision, order).fit(
+        trainer = make_trainer(model, recipe, precision, order)
+        trainer.fit(
             order.batches(0),
             epochs=WARM_UP + rounds,
             steps_per_epoch=steps,
@@ -134,7 +175,36 @@ def keras_side(pipe, name, batch, steps, rounds):
             callbacks=[clock(pipe.recv, pipe.send)],
             verbose=0,
         )
-    pipe.send(fit_overhead(batch))
+        pipe.send(
+            {
+                "memory": memory.peak(),
+                "peak": fastest_product(keras.ops.matmul, keras.ops.convert_to_tensor, DTYPES),
+                "profile": profile(trainer, order) if on_tensorflow_cpu() else None,
+                "fit": fit_overhead(batch) if with_fit else None,
+            }
+        )
+
+
+def profile(trainer, order):
+    """Milliseconds of each kind of operation of TensorFlow in one step, over all threads."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.fit(order.batches(0), steps_per_epoch=1, shuffle=False, verbose=0)  # a graph for another call of `fit`
+        tf.profiler.experimental.start(folder)
+        trainer.fit(order.batches(0), steps_per_epoch=1, shuffle=False, verbose=0)
+        tf.profiler.experimental.stop()
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        space = XSpace.FromString(file.read_bytes())
+    kinds = collections.Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                path, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                if "PartitionedCall/" in path:  # an operation of the compiled step
+                    kinds[re.sub("^_MklNative|^_Mkl|^_", "", kind)] += event.duration_ps / 1e9
+    return {kind: round(ms, 1) for kind, ms in kinds.most_common(8)}
 
 
 def step_alone(trainer, batch, steps):
@@ -199,7 +269,7 @@ def fit_overhead(batch, steps=100, rounds=9):
     return {key: float(value) for key, value in medians.items()}
 
 
-def torch_side(pipe, name, batch, steps, rounds):
+def torch_side(pipe, name, batch, steps, rounds, _):
     """Check the translation against the logits received; then train one round for each message received."""
     os.environ["KERAS_BACKEND"] = "torch"  # Keras supplies the graph; load no other framework
     import torch
@@ -231,11 +301,10 @@ def torch_side(pipe, name, batch, steps, rounds):
         fused=True,
     )
     averages = [p.detach().clone() for p in weights]
-    autocast = torch.autocast(device, torch.bfloat16, enabled=reference["precision"] == "mixed_bfloat16")
 
-    def step(images, labels):
+    def step(images, labels, precision):
         images, labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device).long()
-        with autocast:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(crop_and_flip(images, height, width, recipe))
         loss = torch.nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
@@ -249,9 +318,26 @@ def torch_side(pipe, name, batch, steps, rounds):
 
     batches = random_order(batch).batches(0)
     pipe.send({"torch": torch.__version__, "logits_differ_by": float(error)})
-    for _ in range(WARM_UP + rounds):
+    memory = MemoryOfSteps()
+
+    def seconds_in(precision):  # `item` waits for the device
+        return timed(lambda: [step(*next(batches), precision) for _ in range(steps)][-1].item())
+
+    pipe.recv()
+    once = [seconds_in(precision) for precision in DTYPES]
+    pipe.send(once[0])
+    pipe.recv()
+    again = {precision: seconds_in(precision) for precision in DTYPES}
+    precision = min(again, key=lambda precision: again[precision][0])
+    pipe.send(again[precision])
+    for _ in range(rounds):
         pipe.recv()
-        pipe.send(timed(lambda: [step(*next(batches)) for _ in range(steps)][-1].item()))  # waits for the device
+        pipe.send(seconds_in(precision))
+
+    def make(values, dtype):
+        return torch.tensor(values, dtype=getattr(torch, dtype), device=device)
+
+    pipe.send({"memory": memory.peak(), "precision": precision, "peak": fastest_product(torch.matmul, make, DTYPES)})
 
 
 def crop_and_flip(images, height, width, recipe):
@@ -281,57 +367,103 @@ def alternate(sides, rounds):
     return np.array([[run(pipe) for pipe in sides] for _ in range(WARM_UP + rounds)]).swapaxes(0, 1)[:, WARM_UP:]
 
 
-def compare(name, batch, steps, rounds):
-    """Throughput of both sides in images/s, and the overhead of `fit`."""
+def compare(name, batch, steps, rounds, with_fit):
+    """Throughput of both sides in images/s, with what explains it."""
+    from cifar_zoo.evaluation.inspection import layer_table
+
     processes = multiprocessing.get_context("spawn")
-    pipes = []
+    pipes, children = [], []
     for side in (keras_side, torch_side):
         pipe, own = processes.Pipe()
-        processes.Process(target=side, args=(own, name, batch, steps, rounds), daemon=True).start()
+        child = processes.Process(target=side, args=(own, name, batch, steps, rounds, with_fit), daemon=True)
+        child.start()
         own.close()  # so that the pipe closes when the process ends
         pipes.append(pipe)
+        children.append(child)
     ours, torch = pipes
     report = ours.recv()
-    torch.send({key: report[key] for key in ("precision", "params", "weights", "images", "logits")})
+    torch.send({key: report[key] for key in ("params", "weights", "images", "logits")})
     checked = torch.recv()
     seconds = alternate(pipes, rounds)
-    overhead = ours.recv()
-    per_second = batch * steps / np.median(seconds, axis=1)
-    sides = ("ours", "torch")
+    found = dict(zip(SIDES, (pipe.recv() for pipe in pipes), strict=True))
+    for child in children:
+        child.join()
+    per_second = dict(zip(SIDES, batch * steps / np.median(seconds, axis=1), strict=True))
+    multiply_adds = 3 * sum(row.multiply_adds for row in layer_table(name))
+    peak = max(side["peak"] for side in found.values())
     return {
         **report["environment"],
         "torch": checked["torch"],
         "network": name,
-        "precision": report["precision"],
+        "precision": {"ours": report["precision"], "torch": found["torch"]["precision"]},
         "batch": batch,
         "steps": steps,
         "rounds": rounds,
         "params": report["params"],
         "logits_differ_by": checked["logits_differ_by"],
-        "images_per_second": {side: float(own[0]) for side, own in zip(sides, per_second, strict=True)},
-        "images_per_cpu_second": {side: float(own[1]) for side, own in zip(sides, per_second, strict=True)},
+        "images_per_second": {side: float(own[0]) for side, own in per_second.items()},
+        "images_per_cpu_second": {side: float(own[1]) for side, own in per_second.items()},
         "ratio_wall": float(np.median(seconds[1, :, 0] / seconds[0, :, 0])),
         "ratio_cpu": float(np.median(seconds[1, :, 1] / seconds[0, :, 1])),
-        "rounds_seconds": {side: own.tolist() for side, own in zip(sides, seconds, strict=True)},
-        "fit": overhead,
+        "multiply_adds_per_image": multiply_adds,
+        "peak_multiply_adds_per_second": peak,
+        "share_of_peak": {side: float(multiply_adds * own[0] / peak) for side, own in per_second.items()},
+        "memory_bytes": {side: own["memory"] for side, own in found.items()},
+        "profile_ms": found["ours"]["profile"],
+        "rounds_seconds": {side: own.tolist() for side, own in zip(SIDES, seconds, strict=True)},
+        "fit": found["ours"]["fit"],
     }
+
+
+def steps_of(name, batch):
+    """Steps of a round: enough for a few seconds on two cores."""
+    from cifar_zoo.evaluation.inspection import layer_table
+
+    multiply_adds = 3 * batch * sum(row.multiply_adds for row in layer_table(name))
+    return min(max(math.ceil(2e11 / multiply_adds), 1), 12)
+
+
+def compare_all(batch, steps, rounds, file):
+    """Add every network that the file does not hold."""
+    from cifar_zoo import list_models
+
+    reports = json.loads(file.read_text()) if file.exists() else []
+    done = {report["network"] for report in reports}
+    for name in list_models():
+        if name in done:
+            continue
+        report = compare(name, batch, steps or steps_of(name, batch), rounds, with_fit=False)
+        reports.append(report)
+        partial = file.with_suffix(".tmp")
+        partial.write_text(json.dumps(reports, indent=1) + "\n")
+        partial.replace(file)  # whole at any time
+        ours, torch = report["images_per_second"].values()
+        print(f"{name:<28s}{ours:9.1f} images/s {torch:9.1f} in PyTorch {report['ratio_wall']:7.2f}", flush=True)
 
 
 def main():
     """Measure, print the figures, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", help="registered name, or none to measure only the overhead of fit")
+    parser.add_argument("network", nargs="?", help="registered name, or none to measure only the overhead of fit")
+    parser.add_argument("--all", action="store_true", help="every network that is not yet in the file")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=12, help="steps per round")
+    parser.add_argument("--steps", type=int, help="steps per round (default: 12, with --all fewer for large networks)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
+    if arguments.all:
+        if arguments.network or not arguments.json:
+            parser.error("--all needs --json, and no network")
+        compare_all(arguments.batch, arguments.steps, arguments.rounds, arguments.json)
+        return
+    if not arguments.network:
+        parser.error("give a network, none or --all")
     if arguments.network == "none":
         from cifar_zoo.backend.environment import describe_environment
 
         report = {**describe_environment(), "batch": arguments.batch, "fit": fit_overhead(arguments.batch)}
     else:
-        report = compare(arguments.network, arguments.batch, arguments.steps, arguments.rounds)
+        report = compare(arguments.network, arguments.batch, arguments.steps or 12, arguments.rounds, with_fit=True)
     for key, value in report.items():
         print(f"{key:<24s}{json.dumps(value)}")
     if arguments.json:
