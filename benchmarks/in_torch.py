@@ -158,10 +158,6 @@ def translate(model, weights):
         module.weight.requires_grad_(False)
         return module
 
-    def crop(layer):  # (channels, rows, columns) as Keras calls the (rows, columns, channels) of this graph
-        (left, right), (first, last) = layer.cropping
-        return Function(lambda x: x[:, first : x.shape[1] - last, :, left : x.shape[3] - right])
-
     # Attention.
 
     def child(layer):
@@ -284,7 +280,6 @@ def translate(model, weights):
         layers.Average: lambda layer: Function(lambda *inputs: sum(inputs[1:], inputs[0]) / len(inputs)),
         layers.Concatenate: lambda layer: Function(lambda *inputs: torch.cat(inputs, 1)),
         layers.Rescaling: lambda layer: Function(lambda x: x * layer.scale + layer.offset),
-        layers.Cropping2D: crop,
         layers.Dropout: lambda layer: nn.Dropout(layer.rate),
         layers.Identity: lambda layer: nn.Identity(),
         layers.Normalization: standardize,
@@ -293,6 +288,7 @@ def translate(model, weights):
         zoo.PadChannels: lambda layer: Function(
             lambda x: nn.functional.pad(x, (0, 0, 0, 0, 0, layer.channels - x.shape[1]))
         ),
+        zoo.SplitChannels: lambda layer: Function(lambda x: x.chunk(layer.groups, 1)),
         zoo.ChannelShuffle: lambda layer: nn.ChannelShuffle(layer.groups),
         zoo.LocalResponseNormalization: local_response,
         zoo.SqueezeExcite: squeeze_excite,
@@ -315,15 +311,19 @@ def translate(model, weights):
                 if type(layer) not in table:
                     raise SystemExit(f"{layer.name}: no translation of {type(layer).__name__} to PyTorch")
                 layer.set_weights(weights[layer.name])  # for its sublayers
-                inputs = layer.input if isinstance(layer.input, list) else [layer.input]
                 self.add_module(f"node{number}", table[type(layer)](layer, *weights[layer.name]))
-                self.nodes.append((f"node{number}", [id(tensor) for tensor in inputs], id(layer.output)))
+                inputs, outputs = (
+                    [id(tensor) for tensor in (ends if isinstance(ends, list) else [ends])]
+                    for ends in (layer.input, layer.output)
+                )
+                self.nodes.append((f"node{number}", inputs, outputs))
 
         def forward(self, images):
             known = {id(model.input): images.permute(0, 3, 1, 2).float()}
-            for name, inputs, output in self.nodes:
-                known[output] = getattr(self, name)(*[known[tensor] for tensor in inputs])
-            return known[output]
+            for name, inputs, outputs in self.nodes:
+                results = getattr(self, name)(*[known[tensor] for tensor in inputs])
+                known |= zip(outputs, results if isinstance(results, tuple) else [results], strict=True)
+            return known[outputs[0]]
 
     return Network()
 

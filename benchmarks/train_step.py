@@ -1,7 +1,7 @@
 """Throughput of the training step of a network: the zoo compared with the same network in plain PyTorch.
 
     KERAS_BACKEND=jax python benchmarks/train_step.py resnet18 --batch 128 --steps 12 --rounds 5 --json step.json
-    python benchmarks/train_step.py --all --batch 64 --json steps.json
+    python benchmarks/train_step.py --all --json steps.json
     python benchmarks/train_step.py none
 
 The zoo trains by `Trainer.fit` with the network's recipe "zoo", but always with SGD and L2, a random flip and no
@@ -415,12 +415,13 @@ def compare(name, batch, steps, rounds, with_fit):
     }
 
 
-def steps_of(name, batch):
-    """Steps of a round: enough for a few seconds on two cores."""
+def size_of_round(name, batch, steps):
+    """The batch and the number of steps of a round, where they are not given: a few seconds on two cores."""
     from cifar_zoo.evaluation.inspection import layer_table
 
-    multiply_adds = 3 * batch * sum(row.multiply_adds for row in layer_table(name))
-    return min(max(math.ceil(2e11 / multiply_adds), 1), 12)
+    multiply_adds = 3 * sum(row.multiply_adds for row in layer_table(name))
+    batch = batch or (128 if multiply_adds < 2e9 else 32)
+    return batch, steps or min(max(math.ceil(2e11 / (batch * multiply_adds)), 1), 12)
 
 
 def compare_all(batch, steps, rounds, file):
@@ -432,7 +433,7 @@ def compare_all(batch, steps, rounds, file):
     for name in list_models():
         if name in done:
             continue
-        report = compare(name, batch, steps or steps_of(name, batch), rounds, with_fit=False)
+        report = compare(name, *size_of_round(name, batch, steps), rounds, with_fit=False)
         reports.append(report)
         partial = file.with_suffix(".tmp")
         partial.write_text(json.dumps(reports, indent=1) + "\n")
@@ -446,8 +447,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", help="registered name, or none to measure only the overhead of fit")
     parser.add_argument("--all", action="store_true", help="every network that is not yet in the file")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, help="steps per round (default: 12, with --all fewer for large networks)")
+    parser.add_argument("--batch", type=int, help="default: 128, with --all 32 for large networks")
+    parser.add_argument("--steps", type=int, help="steps per round; default: 12, with --all fewer for large networks")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
@@ -458,12 +459,13 @@ def main():
         return
     if not arguments.network:
         parser.error("give a network, none or --all")
+    batch = arguments.batch or 128
     if arguments.network == "none":
         from cifar_zoo.backend.environment import describe_environment
 
-        report = {**describe_environment(), "batch": arguments.batch, "fit": fit_overhead(arguments.batch)}
+        report = {**describe_environment(), "batch": batch, "fit": fit_overhead(batch)}
     else:
-        report = compare(arguments.network, arguments.batch, arguments.steps or 12, arguments.rounds, with_fit=True)
+        report = compare(arguments.network, batch, arguments.steps or 12, arguments.rounds, with_fit=True)
     for key, value in report.items():
         print(f"{key:<24s}{json.dumps(value)}")
     if arguments.json:

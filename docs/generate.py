@@ -118,6 +118,28 @@ def speed() -> str:
     return "\n".join(text)
 
 
+def every_step() -> str:
+    """The table of docs/performance.md: the training step of every network, of ours and of plain PyTorch."""
+    text = [
+        "| network | ours, images/s | PyTorch | ratio | share of peak | memory, MB | PyTorch | most of the time |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    reports = json.loads((ROOT / "results" / "train_steps.json").read_text())
+    for found in reports:
+        ours, torch = (found["images_per_second"][side] for side in ("ours", "torch"))
+        precision = "" if found["precision"]["torch"] == "bfloat16" else f" ({found['precision']['torch']})"
+        memory = " | ".join(f"{found['memory_bytes'][side] / 1e6:,.0f}" for side in ("ours", "torch"))
+        total = sum(found["profile_ms"].values())
+        kinds = ", ".join(f"{kind} {ms / total:.0%}" for kind, ms in list(found["profile_ms"].items())[:3])
+        text.append(
+            f"| {found['network']} | {ours:,.0f} | {torch:,.0f}{precision} | {found['ratio_wall']:.2f} "
+            f"| {found['share_of_peak']['ours']:.0%} | {memory} | {kinds} |"
+        )
+    mean = statistics.geometric_mean(found["ratio_wall"] for found in reports)
+    text.append(f"| geometric mean | | | {mean:.2f} | | | | |")
+    return "\n".join(text)
+
+
 def to_94() -> str:
     """The table of docs/fast.md: accuracy and minutes of the recipe `fast` and of plain PyTorch."""
     text = [
@@ -286,7 +308,7 @@ TABLES = {
     "README.md": {"networks": networks},
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
-    "docs/performance.md": {"speed": speed},
+    "docs/performance.md": {"speed": speed, "every step": every_step},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences, "recipe_search": recipe_search},
 }

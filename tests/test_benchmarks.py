@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cifar_zoo
+from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.training.batches import ShuffledBatches
 from cifar_zoo.training.recipes import find_recipe
 
@@ -35,6 +36,49 @@ def test_both_sides_train_the_same_network(tmp_path, network):
     assert report["logits_differ_by"] < 1e-3
     assert min(report["images_per_second"].values()) > 0
     assert [len(rounds) for rounds in report["rounds_seconds"].values()] == [2, 2]
+
+
+@pytest.mark.full
+def test_all_networks_are_measured_once(tmp_path):
+    """`--all` goes on where the file ends: here after all but one."""
+    pytest.importorskip("torch")
+    names = cifar_zoo.list_models()
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps([{"network": name} for name in names if name != "squeeze0"]))
+    reports = measure(tmp_path, "--all", "--batch", 8, "--steps", 1, "--rounds", 2)
+    assert sorted(report["network"] for report in reports) == sorted(names)
+    found = reports[-1]
+    assert found["network"] == "squeeze0"
+    assert min(found["images_per_second"].values()) > 0
+    multiply_adds = sum(row.multiply_adds for row in layer_table("squeeze0"))
+    for side, share in found["share_of_peak"].items():
+        rate = 3 * multiply_adds * found["images_per_second"][side]
+        assert share == pytest.approx(rate / found["peak_multiply_adds_per_second"])
+        assert 0 < share < 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "shufflenet_v2" else pytest.param(name, marks=pytest.mark.full)
+        for name in cifar_zoo.list_models()
+    ],
+)
+def test_the_translation_to_torch_computes_the_same(name, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from in_torch import translate
+
+    model = cifar_zoo.create_model(name, classifier_activation=None)
+    random = np.random.default_rng(1)
+    model.set_weights([w + random.uniform(0, 0.2, w.shape) * (w.ndim == 1) for w in model.get_weights()])
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    images = random.integers(0, 256, (2, *model.input_shape[1:]), dtype="uint8")
+    expected = model.predict_on_batch(images)
+    network = translate(cifar_zoo.create_model(name, classifier_activation=None), weights)
+    with torch.no_grad():
+        found = network.eval()(torch.tensor(images)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.full

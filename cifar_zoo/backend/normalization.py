@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 
 from cifar_zoo.backend import Tensor
+from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
 from cifar_zoo.lazy import keras
+
+ONEDNN_BLOCK = 16  # channels that oneDNN computes at once with AVX512
 
 
 def has_batch_kernel(inputs: Tensor) -> bool:
@@ -80,16 +83,21 @@ def _tensorflow_batch(
     import tensorflow as tf
 
     channels, nothing = inputs.shape[-1], tf.zeros([0])
+    scale = tf.ones([channels]) if gamma is None else tf.cast(keras.ops.convert_to_tensor(gamma), tf.float32)
+    offset = tf.zeros([channels]) if beta is None else tf.cast(keras.ops.convert_to_tensor(beta), tf.float32)
+    count = tf.cast(tf.size(inputs) / channels, tf.float32)
+    # In bfloat16 oneDNN normalizes whole blocks of channels three to ten times as fast as others.
+    missing = -channels % ONEDNN_BLOCK if inputs.dtype == "bfloat16" and on_tensorflow_cpu() else 0
+    if missing:
+        inputs = tf.pad(inputs, [[0, 0], [0, 0], [0, 0], [0, missing]])
+        scale, offset = tf.pad(scale, [[0, missing]]), tf.pad(offset, [[0, missing]])
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=tf.ones([channels]) if gamma is None else tf.cast(keras.ops.convert_to_tensor(gamma), tf.float32),
-        offset=tf.zeros([channels]) if beta is None else tf.cast(keras.ops.convert_to_tensor(beta), tf.float32),
-        mean=nothing,
-        variance=nothing,
-        epsilon=epsilon,
-        is_training=True,
+        x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=epsilon, is_training=True
     )
-    return outputs, mean, variance, tf.cast(tf.size(inputs) / channels, tf.float32)
+    if missing:  # not by indexing, whose gradient is slow
+        outputs = tf.slice(outputs, [0, 0, 0, 0], [-1, -1, -1, channels])
+        mean, variance = mean[:channels], variance[:channels]
+    return outputs, mean, variance, count
 
 
 def _torch_batch_norm(

@@ -27,7 +27,7 @@ class LayerFacts:
         params: Number of parameters, batch-norm statistics included.
         multiply_adds: Number of multiply-adds in convolutions and matrix products. Normalization, pooling and
             activations count as 0.
-        activations: Number of values in the output.
+        activations: Number of values in its outputs.
     """
 
     name: str
@@ -92,8 +92,8 @@ def layer_table(model: keras.Model | str) -> list[LayerFacts]:
         raise CifarZooError(f"{model.name} takes {model.input_shape[1:]}: costs are counted for a known input_shape")
     rows = []
     for layer in model.layers:
-        output = layer.output[0] if isinstance(layer.output, (list, tuple)) else layer.output
-        shape = tuple(output.shape[1:])
+        outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
+        shape = tuple(outputs[0].shape[1:])
         rows.append(
             LayerFacts(
                 name=layer.name,
@@ -101,7 +101,7 @@ def layer_table(model: keras.Model | str) -> list[LayerFacts]:
                 output_shape=shape,
                 params=sum(math.prod(weight.shape) for weight in layer.weights),
                 multiply_adds=_multiply_adds(layer, shape),
-                activations=math.prod(shape),
+                activations=sum(math.prod(output.shape[1:]) for output in outputs),
             )
         )
     return rows

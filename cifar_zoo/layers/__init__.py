@@ -28,6 +28,7 @@ from cifar_zoo.layers.selective_kernel import SelectiveKernel
 from cifar_zoo.layers.shake_drop import ShakeDrop
 from cifar_zoo.layers.shake_shake import ShakeShake
 from cifar_zoo.layers.spatial_attention import SpatialAttention
+from cifar_zoo.layers.split_channels import SplitChannels
 from cifar_zoo.layers.squeeze_excite import SqueezeExcite
 from cifar_zoo.layers.stochastic_depth import StochasticDepth, linear_decay
 from cifar_zoo.layers.trivial_augment import TrivialAugmentWide
@@ -62,6 +63,7 @@ __all__ = [
     "ShakeDrop",
     "ShakeShake",
     "SpatialAttention",
+    "SplitChannels",
     "SqueezeExcite",
     "StochasticDepth",
     "TrivialAugmentWide",

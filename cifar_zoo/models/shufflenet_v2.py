@@ -14,16 +14,6 @@ from cifar_zoo.registry import CNN_MODELS, PublishedRow, register_model
 conv_bn_act = partial(blocks.conv_bn_act, use_bias=False)
 
 
-def halves(x: Tensor, name: str) -> list[Tensor]:
-    """Split the channels into two halves."""
-    half = x.shape[-1] // 2
-    # Keras has no layer that slices channels, but with "channels_first", cropping treats the last axis as the width.
-    return [
-        layers.Cropping2D(((0, 0), crop), data_format="channels_first", name=f"{name}_{which}_half")(x)
-        for which, crop in (("first", (0, half)), ("second", (half, 0)))
-    ]
-
-
 def depthwise_bn(x: Tensor, strides: int, name: str) -> Tensor:
     """A 3x3 depthwise convolution and batch norm."""
     return batch_norm(depthwise_conv(x, 3, strides, name), name)
@@ -33,7 +23,7 @@ def unit(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     """Two branches of half of the channels, one of them the identity; at stride 2, both transform all channels."""
     half = filters // 2
     if strides == 1:
-        x, other = halves(x, name)
+        x, other = zoo_layers.SplitChannels(2, name=f"{name}_split")(x)
     else:
         other = depthwise_bn(x, 2, f"{name}_other_depthwise")
         other = conv_bn_act(other, half, 1, 1, f"{name}_other_1")

@@ -58,6 +58,7 @@ EVERY_LAYER = {
     "ShakeDrop": PublishedRow(lambda: layers.ShakeDrop(0.5, seed=1)),
     "ShakeShake": PublishedRow(lambda: layers.ShakeShake(seed=1), [(8, 8, 4)] * 2),
     "SpatialAttention": PublishedRow(lambda: layers.SpatialAttention(3)),
+    "SplitChannels": PublishedRow(lambda: layers.SplitChannels(2), dtypes=(None, None)),
     "SqueezeExcite": PublishedRow(lambda: layers.SqueezeExcite(2)),
     "StochasticDepth": PublishedRow(lambda: layers.StochasticDepth(0.5, seed=1)),
     "TrivialAugmentWide": PublishedRow(lambda: layers.TrivialAugmentWide(seed=1), (12, 10, 3)),

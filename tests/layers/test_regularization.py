@@ -223,6 +223,14 @@ def test_channel_shuffle_keeps_images_apart():
     np.testing.assert_array_equal(apply(layer, x), alone)
 
 
+def test_split_channels_has_the_groups_in_order():
+    x = RANDOM.normal(size=(4, 5, 3, 12)).astype("float32")
+    for groups in (1, 2, 3, 12):
+        found = [ops.convert_to_numpy(group) for group in layers.SplitChannels(groups)(x)]
+        for group, expected in zip(found, np.split(x, groups, axis=-1), strict=True):
+            np.testing.assert_array_equal(group, expected)
+
+
 def test_pad_channels_appends_zeros():
     x = RANDOM.normal(size=(4, 5, 3, 6)).astype("float32")
     result = apply(layers.PadChannels(10), x)
@@ -251,6 +259,8 @@ def test_pad_channels_appends_zeros():
         (lambda: layers.ChannelShuffle(0), "groups must be a positive integer, not 0"),
         (lambda: layers.ChannelShuffle(2.0), "not 2.0"),
         (lambda: layers.ChannelShuffle(2)(branch()), "3 channels do not make groups=2"),
+        (lambda: layers.SplitChannels(0), "groups must be a positive integer, not 0"),
+        (lambda: layers.SplitChannels(2)(branch()), "3 channels do not make groups=2"),
         (lambda: layers.PadChannels(-1), "channels must be a positive integer, not -1"),
         (lambda: layers.PadChannels(2)(branch()), "cannot pad 3 channels to channels=2"),
         (lambda: layers.ShakeShake()([branch(), branch()[..., :1]]), r"\(2, 2, 3\) and \(2, 2, 1\)"),
