@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-import reprlib
 from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any, TypeVar, get_args
 
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
 
 _Schema = TypeVar("_Schema")
 _KINDS = {"bool_type": "bool", "int_type": "int", "float_type": "float", "string_type": "str", "dict_type": "dict"}
@@ -32,7 +31,7 @@ def validated(schema: Callable[..., _Schema], values: Any, where: str) -> _Schem
     from pydantic import ValidationError  # takes a while, and most users of this module do not need it
 
     if not isinstance(values, dict):
-        raise CifarZooError(f"{where}: must be an object, not {values!r:.80}")
+        raise CifarZooError(f"{where}: must be an object, not {shown(values)}")
     try:
         return schema(**values)
     except ValidationError as error:
@@ -55,7 +54,7 @@ def _explain(error: Any, schema: Any, values: dict[str, Any]) -> str:
     what = (field and field.description) or error["msg"].removeprefix("Input should be ")
     if error["type"] in _KINDS and not inside:
         what = _KINDS[error["type"]] + (" or null" if field and NoneType in get_args(field.annotation) else "")
-    return f"{name} must be {what}, not {values[name]!r:.80}"
+    return f"{name} must be {what}, not {shown(values[name])}"
 
 
 def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = False) -> Any:
@@ -127,13 +126,3 @@ def is_finite(value: Any) -> bool:
 
 def _unless_finite(value: Any) -> str:
     return "" if is_finite(value) else " and finite"
-
-
-def shown(value: Any) -> str:
-    """Return a value in a few characters, for an error message."""
-    if getattr(value, "shape", None) == ():  # a NumPy scalar, which is shown as Python's
-        value = value.item()
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python prints no integer of more than 4300 digits
-        return f"an integer of {value.bit_length()} bits"

@@ -1,9 +1,14 @@
 """The one error of the zoo: what was given cannot be used."""
 
 import re
+import reprlib
+from typing import Any
 
 # How Keras prints in bold.
 _BOLD = re.compile(r"\x1b\[[01]m")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 160  # characters; most paths are shorter
+_SHORT.maxother = 80
 
 
 class CifarZooError(ValueError):
@@ -27,3 +32,13 @@ def escaped(text: object) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
     )
+
+
+def shown(value: Any) -> str:
+    """Return the representation of a value for an error message. The middle of a long one is left out."""
+    if getattr(value, "shape", None) == ():  # a NumPy scalar, which is shown as Python's
+        value = value.item()
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        return f"an integer of {value.bit_length()} bits"

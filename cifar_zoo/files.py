@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
 
 _ABANDONED = 3600.0  # seconds without a change after which nobody is writing a temporary file any more
 LARGEST_TEXT = 16 * 2**20  # bytes of a JSON file, history or card; real ones have at most a few hundred thousand
@@ -46,14 +46,12 @@ def named_path(path: str | os.PathLike[str]) -> Path:
         CifarZooError: If no file can have this path: the user after `~` is unknown, or the path is too long, holds a
             null character, or leads through something that is not a readable folder.
     """
-    text = os.fspath(path)
-    shown = text if len(text) <= 300 else f"{text[:100]}... ({len(text)} characters)"
     try:
         expanded = Path(path).expanduser()
         with contextlib.suppress(FileNotFoundError):
             expanded.stat()
     except (OSError, RuntimeError, ValueError) as error:
-        raise CifarZooError(f"{shown!r} is not a usable path ({_reason(error)})") from None
+        raise CifarZooError(f"{shown(os.fspath(path))} is not a usable path ({_reason(error)})") from None
     return expanded
 
 
@@ -125,9 +123,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError for a name that no file can have
-        name = str(folder)
-        short = name if len(name) <= 120 else f"{name[:60]}...{name[-60:]}"
-        raise CifarZooError(f"the folder {short!r} cannot be created: {_reason(error)}") from error
+        raise CifarZooError(f"the folder {shown(str(folder))} cannot be created: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
 
@@ -26,7 +25,7 @@ def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
     files = clear_cache(names) if clear else cached_files(names)
     if as_json:
         rows = [{"path": str(file.path), "bytes": file.bytes, "problem": file.problem or None} for file in files]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     for file in files:
         click.echo(f"{file.bytes:12,}  {escaped(file.path)}  {'removed' if clear else file.problem or 'ok'}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import CifarZooError, escaped
 
 
@@ -51,4 +51,4 @@ def download(names: tuple[str, ...], everything: bool, tag: str, folder: Path | 
         if not as_json:
             click.echo(f"{name}: {escaped(path)} ({entry.bytes:,} bytes)")
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.output import print_json
 
 
 @click.command()
@@ -27,7 +26,7 @@ def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool
 
     metrics = measure(create_model(name, weights=weights), data, tta=tta)
     if as_json:
-        click.echo(json.dumps({"name": name, "weights": weights, **metrics}))
+        print_json({"name": name, "weights": weights, **metrics})
         return
     click.echo(
         f"{name}: {metrics['accuracy']:.2%} of {metrics['images']} test images ({metrics['correct']} right), "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_zoo.checks import shown
 from cifar_zoo.cli.backend import load_backend
-from cifar_zoo.errors import escaped
+from cifar_zoo.cli.output import print_json
+from cifar_zoo.errors import escaped, shown
 
 if TYPE_CHECKING:
     from cifar_zoo.training.fit import Run
@@ -128,7 +127,7 @@ def _measured(run: Run) -> str | None:
 
 def _tell(run: Run, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}))
+        print_json({"run_dir": str(run.directory), "finished": run.finished, **run.metrics}, indent=None)
         return
     directory = escaped(run.directory)
     if not run.finished:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.output import print_json
 
 
 @click.command()
@@ -36,7 +36,7 @@ def info(name: str, brief: bool, as_json: bool) -> None:
             facts["tensorsandbox_flops"] = sandbox_flops(model)
     if as_json:
         layers = {"layers": [asdict(row) for row in table]} if table else {}
-        click.echo(json.dumps({**facts, "weights": weights, **layers}, indent=2))
+        print_json({**facts, "weights": weights, **layers})
         return
 
     def line(key: str, text: object) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from cifar_zoo.cli.output import print_json
 
 
 @click.command("list")
@@ -27,7 +27,7 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
             {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary}
             for i in infos
         ]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     width = max((len(info.name) for info in infos), default=0)
     for info in infos:

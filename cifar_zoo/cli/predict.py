@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
 
@@ -29,7 +28,7 @@ def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json:
 
     results = classify(name, images, weights=weights, top=top)
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        print_json(results)
         return
     for result in results:
         guesses = [f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from cifar_zoo.cli.output import print_json
 
 
 @click.command()
@@ -20,7 +20,7 @@ def recipes(name: str | None, as_json: bool) -> None:
         plain = {
             network: {tag: recipe.to_dict() for tag, recipe in recipes.items()} for network, recipes in found.items()
         }
-        click.echo(json.dumps(plain[name] if name else plain, indent=2))
+        print_json(plain[name] if name else plain)
     elif name:
         values = {tag: recipe.to_dict() for tag, recipe in found[name].items()}
         click.echo("".join([f"{'':24}", *(f"{tag:24}" for tag in values)]).rstrip())

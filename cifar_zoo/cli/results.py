@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+
+from cifar_zoo.cli.output import print_json
 
 
 @click.command()
@@ -27,6 +28,6 @@ def results(pattern: str, folder: Path | None, as_json: bool) -> None:
         raise CifarZooError(f"{folder} is not a folder")
     lines = table(read_records(folder or results_path()).values(), names)
     if as_json:
-        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        print_json([asdict(line) for line in lines])
         return
     click.echo(as_text(lines))

@@ -19,6 +19,7 @@ import numpy as np
 from cifar_zoo.download import DownloadError, fetch
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import check_room, named_path, open_file, read_file, user_folder, write_atomically
+from cifar_zoo.lock import locked
 from cifar_zoo.npz import array_names, read_array
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ _NOT_HASHED = (
 _LARGEST_ARRAY = 60_000 * 32 * 32 * 3  # bytes; all images of CIFAR-10 in one array
 _LARGEST_BATCH = 32_000_000  # bytes; the published files have 31 million
 _LARGEST_ARCHIVE = 200_000_000  # bytes; the published one has 170 million
+_LONGEST_DOWNLOAD = 5 * 3600  # seconds, at the lowest rate that a download may have
 
 
 def load_cifar10(source: str | Path | None = None) -> Dataset:
@@ -88,16 +90,19 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
             was found in it.
     """
     if source is None:
-        source = os.environ.get("CIFAR_ZOO_DATA") or _cached() or _download()
+        source = os.environ.get("CIFAR_ZOO_DATA") or _cached()
+    if source is None:
+        path, content = _download()
+        return _checked(_decode_archive(content, path), path)
     path = named_path(source)
     if not path.exists():
         raise CifarZooError(f"{path}: there is no such file or folder; set CIFAR_ZOO_DATA to where CIFAR-10 is")
     if not path.is_dir():
-        train, test = _read_npz(path) if path.suffix == ".npz" else _read_archive(path)
+        data = _read_npz(path) if path.suffix == ".npz" else _read_archive(path)
     elif (path / "data_batch_1.bin").exists():
-        train, test = _join(path, ".bin", lambda file: _decode_binary(read_file(file, _LARGEST_BATCH), file))
+        data = _join(path, ".bin", lambda file: _decode_binary(read_file(file, _LARGEST_BATCH), file))
     elif (path / "data_batch_1").exists():
-        train, test = _join(path, "", lambda file: _decode(read_file(file, _LARGEST_BATCH), file))
+        data = _join(path, "", lambda file: _decode(read_file(file, _LARGEST_BATCH), file))
     else:
         inside = [path / name for name in (FOLDER, "cifar-10-batches-bin", ARCHIVE) if (path / name).exists()]
         if not inside:
@@ -105,7 +110,11 @@ def load_cifar10(source: str | Path | None = None) -> Dataset:
                 f"{path}: the folder holds no CIFAR-10 (no data_batch_1, data_batch_1.bin or {ARCHIVE})"
             )
         return load_cifar10(inside[0])
-    train, test = check_split(train, f"{path}: training", 32), check_split(test, f"{path}: test", 32)
+    return _checked(data, path)
+
+
+def _checked(data: Dataset, path: Path) -> Dataset:
+    train, test = check_split(data[0], f"{path}: training", 32), check_split(data[1], f"{path}: test", 32)
     if others := other_images(train, test):
         _log.warning("%s: %s are not those of CIFAR-10", path, others)
     return train, test
@@ -170,7 +179,7 @@ def _read_npz(path: Path) -> Dataset:
 
 
 def _read_archive(path: Path) -> Dataset:
-    """Read the official archive, whose MD5 is checked first, without unpacking it to disk."""
+    """Read the official archive, whose MD5 is checked first."""
     content = read_file(path, _LARGEST_ARCHIVE)
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if digest != MD5:
@@ -178,6 +187,11 @@ def _read_archive(path: Path) -> Dataset:
             f"{path}: its MD5 is {digest}, and that of {ARCHIVE} is {MD5}; the file is damaged or another one, "
             f"fetch it again from {URL}"
         )
+    return _decode_archive(content, path)
+
+
+def _decode_archive(content: bytes, path: Path) -> Dataset:
+    """Read the batches in the official archive without unpacking it to disk."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
         return _join(path, "", lambda batch: _decode(_unpack(archive, members[batch.name]), batch))
@@ -285,22 +299,33 @@ def _keras_home() -> Path:
     return named_path(given) if (given := os.environ.get("KERAS_HOME")) else user_folder(".keras")
 
 
-def _download() -> Path:
-    """The official archive in the Keras cache, downloaded if it is missing or damaged."""
+def _download() -> tuple[Path, bytes]:
+    """The official archive in the Keras cache and its content, downloaded if it is missing or damaged."""
     path = _keras_home() / "datasets" / ARCHIVE
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not path.is_file() or path.stat().st_size != BYTES or _difference(path.read_bytes()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_room(path.parent, BYTES)
-            content = fetch(URL, BYTES, _difference)
-            write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        if content := _whole(path):
+            return path, content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f"{ARCHIVE}.lock"), "another download", "try again later", wait=_LONGEST_DOWNLOAD):
+            if not (content := _whole(path)):  # another process may have fetched it meanwhile
+                check_room(path.parent, BYTES)
+                content = fetch(URL, BYTES, _difference)
+                write_atomically(path, lambda temporary: temporary.write_bytes(content))
+            return path, content
     except (DownloadError, OSError) as error:
         raise CifarZooError(
             f"CIFAR-10 cannot be downloaded from {URL} ({error}); set CIFAR_ZOO_DATA to an .npz, folder or archive"
         ) from error
-    return path
+
+
+def _whole(path: Path) -> bytes:
+    """The content of the archive; b"" if the file is missing or damaged."""
+    if not path.is_file() or path.stat().st_size != BYTES:
+        return b""
+    content = path.read_bytes()
+    return b"" if _difference(content) else content
 
 
 def _difference(archive: bytes) -> str:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.checks import integer
 
 
@@ -65,7 +66,7 @@ class PatchWhitening(keras.layers.Layer):
     @property
     def adapted(self):
         """Whether the kernel has been fitted: its second half is then the negative of its first half."""
-        first, second = np.split(ops.convert_to_numpy(self.kernel), 2, axis=-1)
+        first, second = np.split(to_numpy(self.kernel), 2, axis=-1)
         return bool(np.all(first == -second))
 
     def adapt(self, inputs):

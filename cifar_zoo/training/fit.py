@@ -15,15 +15,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_zoo.backend.compile_cache import keep_compiled_steps
+from cifar_zoo.backend.compile_cache import keeping_compiled_steps
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
 from cifar_zoo.backend.seeds import seeded
-from cifar_zoo.checks import integer, is_finite, shown
+from cifar_zoo.checks import integer, is_finite
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.evaluation.evaluate import evaluate
 from cifar_zoo.evaluation.outputs import channels_and_classes
 from cifar_zoo.lock import locked
@@ -156,8 +156,7 @@ def fit_cifar10(
     options.check()
     recipe_name, recipe = _resolve_recipe(recipe, model, options)
     splits = _load_splits(data, options)
-    keep_compiled_steps()
-    with seeded(options.seed), float32_by_default():
+    with keeping_compiled_steps(), seeded(options.seed), float32_by_default():
         if isinstance(model, str):
             initial_weights, model = None, model_info(model).build()
         else:
@@ -237,6 +236,8 @@ def _minutes(value: Any) -> float:
 
 def _resolve_recipe(recipe: str | Recipe, model: keras.Model | str, options: _Options) -> tuple[str, Recipe]:
     name = recipe if isinstance(recipe, str) else "custom"
+    if not isinstance(recipe, (str, Recipe)):
+        raise CifarZooError(f"recipe must be the name of a recipe or a Recipe, not {shown(recipe)}")
     if isinstance(recipe, str):
         recipe = find_recipe(recipe, model if isinstance(model, str) else None)
     if options.batch_size is not None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cifar_zoo.checks import shown
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
 
 MAX_EPOCHS = 100_000
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cifar_zoo.checks import validated
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.files import finish_replacing, open_regular, read_json, sha256_of, to_json, write_atomically
 from cifar_zoo.lock import locked
 
@@ -180,7 +180,7 @@ def _manifest(raw: dict[str, Any], path: Path) -> Manifest:
     manifest: Manifest = {}
     for model, tags in raw.items():
         if not isinstance(tags, dict):
-            raise CifarZooError(f"{path}: {model} must be an object with entries by tag, not {tags!r:.80}")
+            raise CifarZooError(f"{path}: {model} must be an object with entries by tag, not {shown(tags)}")
         manifest[model] = {tag: validated(Entry, values, f"{path}: {model}.{tag}") for tag, values in tags.items()}
         for tag, entry in manifest[model].items():
             if entry.file.split("/")[:-1] != [model, tag]:

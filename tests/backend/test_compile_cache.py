@@ -11,7 +11,10 @@ DRIVER = """
 import json, sys
 from cifar_zoo import Recipe, fit_cifar10
 recipe = Recipe(epochs=1, batch_size=50, padding=0, ema_decay=None)
+import jax
+configured = jax.config.jax_compilation_cache_dir
 run = fit_cifar10("resnet20", recipe, data=sys.argv[1], examples=100, run_dir=sys.argv[2], verbose=0)
+assert jax.config.jax_compilation_cache_dir == configured  # as the program had it
 print(json.dumps({"loss": run.history[0]["loss"], **run.metrics}))
 """
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import cifar_zoo
+from cifar_zoo.cli.output import print_json
 from cifar_zoo.weights.manifest import read_manifest
 
 
@@ -83,6 +84,15 @@ def test_evaluate_with_test_time_augmentation(zoo, small_npz):
     assert second.startswith("with test-time augmentation (flip and shift, six views): ")
     assert f"{figures['tta_accuracy']:.2%} ({figures['tta_correct']} right)" in second
     assert second.endswith(f"loss {figures['tta_loss']:.4f}") and figures["tta_loss"] != figures["loss"]
+
+
+def test_json_has_null_for_what_is_no_finite_number(capsys):
+    def no_constant(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    print_json({"loss": float("nan"), "rows": [(1, float("-inf")), "nan"], "accuracy": 0.5, "finished": True})
+    found = json.loads(capsys.readouterr().out, parse_constant=no_constant)
+    assert found == {"loss": None, "rows": [[1, None], "nan"], "accuracy": 0.5, "finished": True}
 
 
 @pytest.mark.full

@@ -7,6 +7,7 @@ import struct
 import tarfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -173,6 +174,13 @@ def test_the_download(server, tmp_path):
     server.clear()
     assert_is_arrays(load_cifar10())  # from the cache
     assert server.log == []
+
+
+def test_who_comes_second_waits_for_the_download(server):
+    with ThreadPoolExecutor(4) as pool:
+        for data in pool.map(lambda _: load_cifar10(), range(4)):
+            assert_is_arrays(data)
+    assert len(server.log) == 1
 
 
 def test_a_download_that_goes_wrong(server, tmp_path, monkeypatch):

@@ -89,6 +89,8 @@ def test_another_configuration_leaves_the_run_alone(finished, small_npz, change,
     "options, message",
     [
         ({"recipe": "nonsense"}, "no recipe 'nonsense'"),
+        ({"recipe": None}, "recipe must be the name of a recipe or a Recipe, not None"),
+        ({"recipe": {"epochs": 3}}, "recipe must be .*, not {'epochs': 3}"),
         ({"model": "resnet21"}, "no network 'resnet21'"),
         ({"holdout": 600}, "holdout must be from 0 to 599, not 600"),
         ({"examples": 0}, "examples must be from 1 to 600, not 0"),
