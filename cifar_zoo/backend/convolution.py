@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from cifar_zoo.backend import Tensor
@@ -17,12 +18,53 @@ def conv(
     data_format: str,
     dilation_rate: Sequence[int],
 ) -> Tensor:
-    """Computes `keras.ops.conv`, on PyTorch without copying channels-last inputs to channels-first memory and back."""
-    if keras.backend.backend() != "torch" or data_format != "channels_last":
+    """Computes `keras.ops.conv` without the copies that Keras makes on PyTorch and TensorFlow.
+
+    On PyTorch, Keras copies channels-last inputs to channels-first memory and back. With TensorFlow on a CPU, it
+    rearranges the inputs of a dilated convolution into smaller images and back, which takes up to half as long again.
+    """
+    backend = keras.backend.backend()
+    dilated = data_format == "channels_last" and max(dilation_rate) > max(strides) == 1
+    if dilated and on_tensorflow_cpu() and _has_dilated_gradients():
+        return _tensorflow_dilated_conv(inputs, kernel, padding, dilation_rate)
+    if backend != "torch" or data_format != "channels_last":
         return keras.ops.conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     planes = inputs.permute(0, 3, 1, 2)  # a view of channels-last memory, the layout in which PyTorch is fastest
     outputs = keras.ops.conv(planes, kernel, strides, padding, "channels_first", dilation_rate)
     return outputs.permute(0, 2, 3, 1)
+
+
+def add_bias(outputs: Tensor, bias: Tensor | None, data_format: str) -> Tensor:
+    """Adds a bias of shape (filters,), or None, to a feature map.
+
+    `keras.ops.add` would become TensorFlow's BiasAdd, whose gradient is summed in bfloat16 on a CPU and inaccurate.
+    """
+    if bias is None:
+        return outputs
+    return outputs + keras.ops.reshape(bias, -1 if data_format == "channels_last" else (-1, 1, 1))
+
+
+@functools.cache
+def _has_dilated_gradients() -> bool:
+    """Returns whether TensorFlow computes the gradients of a dilated convolution, as it does with oneDNN."""
+    import tensorflow as tf
+
+    with tf.init_scope():  # at once, also while a graph is traced
+        inputs, kernel = tf.ones([1, 3, 3, 1]), tf.ones([2, 2, 1, 1])
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = _tensorflow_dilated_conv(inputs, kernel, "same", (2, 2))
+        try:
+            return len(tape.gradient(outputs, [inputs, kernel])) == 2
+        except tf.errors.OpError:
+            return False
+
+
+def _tensorflow_dilated_conv(inputs: Tensor, kernel: Tensor, padding: str, dilation_rate: Sequence[int]) -> Tensor:
+    import tensorflow as tf
+
+    kernel = keras.ops.cast(kernel, inputs.dtype)
+    return tf.nn.conv2d(inputs, kernel, 1, padding.upper(), dilations=list(dilation_rate))
 
 
 def grouped_conv_is_fast() -> bool:

@@ -74,8 +74,15 @@ class Conv2D(keras.layers.Conv2D):
     def call(self, inputs):
         plain = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
         plain = plain and self.data_format == "channels_last"
+        if max(self.dilation_rate) > 1:
+            return self._call_with_accurate_bias(inputs)
         if not plain or not convolution.kernel_gradient_by_products_is_fast(inputs, self.kernel.shape):
             return super().call(inputs)
         bias = self.bias if self.use_bias else None
         outputs = convolution.conv_with_product_gradient(inputs, self.kernel, bias, self.padding)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _call_with_accurate_bias(self, inputs):
+        outputs = self.convolution_op(inputs, self.kernel)
+        outputs = convolution.add_bias(outputs, self.bias if self.use_bias else None, self.data_format)
         return outputs if self.activation is None else self.activation(outputs)

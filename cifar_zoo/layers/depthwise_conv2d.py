@@ -1,8 +1,8 @@
 """Depthwise 2D convolution that trains fast on a CPU with every backend."""
 
 import keras
-from keras import ops
 
+from cifar_zoo.backend.convolution import add_bias
 from cifar_zoo.backend.depthwise import depthwise_conv
 from cifar_zoo.checks import integer, sides
 
@@ -67,7 +67,5 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs):
         outputs = depthwise_conv(inputs, self.kernel, self.strides, self.padding, self.data_format, self.dilation_rate)
-        if self.use_bias:
-            # `ops.add` would become TensorFlow's BiasAdd, whose gradient is summed in bfloat16 on a CPU and inaccurate.
-            outputs = outputs + ops.reshape(self.bias, -1 if self.data_format == "channels_last" else (-1, 1, 1))
+        outputs = add_bias(outputs, self.bias if self.use_bias else None, self.data_format)
         return outputs if self.activation is None else self.activation(outputs)

@@ -76,11 +76,7 @@ class GroupedConv2D(Conv2D):
         )
 
     def call(self, inputs):
-        outputs = self.convolution_op(inputs, self.kernel)
-        if self.use_bias:
-            # `ops.add` would become TensorFlow's BiasAdd, whose gradient is summed in bfloat16 on a CPU and inaccurate.
-            outputs = outputs + ops.reshape(self.bias, -1 if self.data_format == "channels_last" else (-1, 1, 1))
-        return outputs if self.activation is None else self.activation(outputs)
+        return self._call_with_accurate_bias(inputs)
 
     def convolution_op(self, inputs, kernel):
         if self.groups == 1 or convolution.grouped_conv_is_fast():

@@ -11,40 +11,45 @@ from cifar_zoo import layers
 
 RANDOM = np.random.default_rng(0)
 
-# rows and columns, channels, filters, kernel, stride, padding, and whether the kernel's gradient is by products
+# rows and columns, channels, filters, kernel, stride, dilation, padding, whether the kernel's gradient is by products
 CASES = [
-    ((4, 4), 64, 80, 3, 1, "same", True),
-    ((4, 4), 80, 64, 3, 1, "valid", True),
-    ((3, 5), 64, 64, (2, 4), 1, "same", True),  # an even size: one more place to the right and the bottom
-    ((1, 1), 8, 8, 5, 1, "same", True),  # most of the kernel sees nothing
-    ((9, 8), 12, 16, 1, 1, "same", True),
-    ((4, 4), 64, 64, 3, 2, "same", False),
-    ((8, 8), 64, 64, 3, 1, "same", False),
-    ((9, 8), 12, 16, 1, 2, "same", False),
+    ((4, 4), 64, 80, 3, 1, 1, "same", True),
+    ((4, 4), 80, 64, 3, 1, 1, "valid", True),
+    ((3, 5), 64, 64, (2, 4), 1, 1, "same", True),  # an even size: one more place to the right and the bottom
+    ((1, 1), 8, 8, 5, 1, 1, "same", True),  # most of the kernel sees nothing
+    ((9, 8), 12, 16, 1, 1, 1, "same", True),
+    ((4, 4), 64, 64, 3, 2, 1, "same", False),
+    ((8, 8), 64, 64, 3, 1, 1, "same", False),
+    ((9, 8), 12, 16, 1, 2, 1, "same", False),
+    ((9, 8), 12, 16, 3, 1, 2, "same", False),
+    ((9, 8), 12, 16, (2, 3), 1, (3, 2), "valid", False),
+    ((4, 4), 64, 64, 3, 1, 3, "same", False),  # most of the kernel sees nothing
 ]
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
-@pytest.mark.parametrize("size, channels, filters, kernel, strides, padding, products", CASES)
+@pytest.mark.parametrize("size, channels, filters, kernel, strides, dilation, padding, products", CASES)
 def test_outputs_and_gradients_are_those_of_torch(
-    dtype, tolerance, size, channels, filters, kernel, strides, padding, products
+    dtype, tolerance, size, channels, filters, kernel, strides, dilation, padding, products
 ):
-    layer = layers.Conv2D(filters, kernel, strides, padding, bias_initializer="normal", dtype=dtype)
+    layer = layers.Conv2D(
+        filters, kernel, strides, padding, dilation_rate=dilation, bias_initializer="normal", dtype=dtype
+    )
     x = RANDOM.normal(size=(3, *size, channels)).astype("float32")
     layer.build(x.shape)
     cotangent = RANDOM.normal(size=layer.compute_output_shape(x.shape)).astype("float32")
     found = value_and_gradients(layer, [x], cotangent)
     weights = [ops.convert_to_numpy(weight) for weight in (layer.kernel, layer.bias)]
-    expected = conv2d_of_torch(x, *weights, cotangent, 1, layer.strides, 1, padding)
+    expected = conv2d_of_torch(x, *weights, cotangent, 1, layer.strides, layer.dilation_rate, padding)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("size, channels, filters, kernel, strides, padding, products", CASES)
+@pytest.mark.parametrize("size, channels, filters, kernel, strides, dilation, padding, products", CASES)
 def test_products_take_the_place_of_the_gradient_of_tensorflow(
-    size, channels, filters, kernel, strides, padding, products, dtype, use_bias
+    size, channels, filters, kernel, strides, dilation, padding, products, dtype, use_bias
 ):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("of TensorFlow's graph")
@@ -52,7 +57,9 @@ def test_products_take_the_place_of_the_gradient_of_tensorflow(
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("of the CPU")
-    layer = layers.Conv2D(filters, kernel, strides, padding, activation="relu", use_bias=use_bias, dtype=dtype)
+    layer = layers.Conv2D(
+        filters, kernel, strides, padding, dilation_rate=dilation, activation="relu", use_bias=use_bias, dtype=dtype
+    )
 
     @tf.function
     def gradients(x):
@@ -63,6 +70,7 @@ def test_products_take_the_place_of_the_gradient_of_tensorflow(
     layer.build((None, *size, channels))
     graph = gradients.get_concrete_function(tf.TensorSpec((None, *size, channels))).graph
     kinds = {operation.type for operation in graph.get_operations()}
+    assert "SpaceToBatchND" not in kinds  # in place of a dilated convolution
     taken = products and dtype == "mixed_bfloat16"
     assert ("Conv2DBackpropFilter" not in kinds) == taken == ("MatMul" in kinds)
     assert not taken or "BiasAddGrad" not in kinds

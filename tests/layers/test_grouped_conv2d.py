@@ -38,10 +38,10 @@ def conv2d_of_torch(x, kernel, bias, cotangent, groups, strides, dilation, paddi
     """Outputs and gradients as `value_and_gradients` has them, in float64, with TensorFlow's padding."""
     torch = pytest.importorskip("torch")
     leaves = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (x, kernel, bias)]
-    images = leaves[0].permute(0, 3, 1, 2)
+    images, steps = leaves[0].permute(0, 3, 1, 2), np.broadcast_to(dilation, 2)
     if padding == "same":
         for axis in (2, 3):
-            size, stride, reach = x.shape[axis - 1], strides[axis - 2], (kernel.shape[axis - 2] - 1) * dilation
+            size, stride, reach = x.shape[axis - 1], strides[axis - 2], (kernel.shape[axis - 2] - 1) * steps[axis - 2]
             missing = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
             edges = [missing // 2, missing - missing // 2]
             images = torch.nn.functional.pad(images, [0, 0] * (3 - axis) + edges)
