@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from cifar_zoo.backend import Tensor
 from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
@@ -32,7 +33,7 @@ def depthwise_conv(
     if plain and not usual and on_tensorflow_cpu() and inputs.dtype == "bfloat16" and None not in inputs.shape[1:]:
         return _tensorflow_depthwise_conv(inputs, kernel, strides[0], padding.upper())
     if plain and backend == "jax" and _on_jax_cpu():
-        return _sum_of_shifted_products(inputs, kernel, strides[0], padding)
+        return _jitted_sum_of_shifted_products()(inputs, keras.ops.convert_to_tensor(kernel), strides[0], padding)
     return keras.ops.depthwise_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
 
 
@@ -55,6 +56,14 @@ def _on_jax_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+@functools.cache
+def _jitted_sum_of_shifted_products() -> Callable[..., Tensor]:
+    """Compiles it as a whole. Outside of compiled steps, JAX would compile each of its operations."""
+    import jax
+
+    return jax.jit(_sum_of_shifted_products, static_argnums=(2, 3))
+
+
 def _sum_of_shifted_products(inputs: Tensor, kernel: Tensor, stride: int, padding: str) -> Tensor:
     """Computes a depthwise convolution in JAX as one fused loop: a product for each position in the kernel.
 
@@ -64,7 +73,7 @@ def _sum_of_shifted_products(inputs: Tensor, kernel: Tensor, stride: int, paddin
 
     dtype = inputs.dtype
     computed = "float32" if dtype.itemsize < 4 else dtype
-    inputs, kernel = (keras.ops.cast(keras.ops.convert_to_tensor(value), computed) for value in (inputs, kernel))
+    inputs, kernel = inputs.astype(computed), kernel.astype(computed)
     height, width, channels, multiplier = kernel.shape
     rows, columns = _padding(inputs, kernel.shape, stride, padding)
     inputs = jnp.pad(inputs, ((0, 0), rows, columns, (0, 0)))
