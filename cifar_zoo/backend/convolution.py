@@ -69,14 +69,36 @@ def _tensorflow_dilated_conv(inputs: Tensor, kernel: Tensor, padding: str, dilat
 
 def grouped_conv_is_fast() -> bool:
     """Returns whether the backend's own grouped convolution is fast on the hardware of this process."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return not on_tensorflow_cpu()
-    if backend == "jax":
-        import jax
+    return not (on_tensorflow_cpu() or on_jax_cpu())
 
-        return jax.default_backend() != "cpu"
-    return True
+
+def on_jax_cpu() -> bool:
+    """Returns whether the backend is JAX and it computes on a CPU."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def padding_before_and_after(
+    inputs: Tensor, kernel_shape: Sequence[int], stride: int, padding: str
+) -> list[tuple[int, int]]:
+    """Returns the padding of the rows and of the columns of a convolution, each before and after.
+
+    Args:
+        inputs: Tensor of shape (batch, rows, columns, channels) with known rows and columns.
+        kernel_shape: Shape of the kernel, which begins with height and width.
+        stride: Stride of both axes.
+        padding: "same" or "valid".
+    """
+    if padding == "valid":
+        return [(0, 0), (0, 0)]
+    totals = [
+        max((-(-length // stride) - 1) * stride + size - length, 0)
+        for length, size in zip(inputs.shape[1:3], kernel_shape[:2], strict=True)
+    ]
+    return [(total // 2, total - total // 2) for total in totals]
 
 
 def kernel_gradient_by_products_is_fast(inputs: Tensor, kernel_shape: Sequence[int]) -> bool:
@@ -114,19 +136,21 @@ def conv_with_product_gradient(inputs: Tensor, kernel: Tensor, bias: Tensor | No
     """
     import tensorflow as tf
 
-    padding = padding.upper()
-
     @tf.custom_gradient
     def convolve(inputs: Tensor, kernel: Tensor, *bias: Tensor) -> Tensor:
         def gradients(upstream: Tensor) -> Tensor:
             of_inputs = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding=padding
+                input_sizes=tf.shape(inputs),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1] * 4,
+                padding=padding.upper(),
             )
             # The gradient of `bias_add` itself is summed in bfloat16 on a CPU, which is inaccurate.
             of_bias = [tf.reduce_sum(upstream, axis=(0, 1, 2)) for _ in bias]
             return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape, padding), *of_bias
 
-        outputs = tf.nn.conv2d(inputs, kernel, 1, padding)
+        outputs = tf.nn.conv2d(inputs, kernel, 1, padding.upper())
         return (tf.nn.bias_add(outputs, *bias) if bias else outputs), gradients
 
     weights = [kernel] if bias is None else [kernel, bias]
@@ -141,9 +165,8 @@ def _kernel_gradient(inputs: Tensor, upstream: Tensor, shape: Sequence[int], pad
     import tensorflow as tf
 
     height, width, channels, filters = shape
-    if padding == "SAME":
-        top, left = (height - 1) // 2, (width - 1) // 2
-        inputs = tf.pad(inputs, [[0, 0], [top, height - 1 - top], [left, width - 1 - left], [0, 0]])
+    if padding == "same":
+        inputs = tf.pad(inputs, [[0, 0], *padding_before_and_after(inputs, shape, 1, padding), [0, 0]])
     rows, columns = upstream.shape[1:3]
     upstream = tf.reshape(upstream, (-1, filters))
     positions = [(i, j) for i in range(height) for j in range(width)]

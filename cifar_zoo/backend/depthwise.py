@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from cifar_zoo.backend import Tensor
+from cifar_zoo.backend.convolution import on_jax_cpu, padding_before_and_after
 from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
 from cifar_zoo.lazy import keras
 
@@ -22,38 +23,18 @@ def depthwise_conv(
 
     On a CPU with TensorFlow, oneDNN has no fast bfloat16 code for two of the gradients: that of the inputs at strides
     above 1, and that of kernels other than 3x3. PyTorch uses the same library, and in addition Keras copies
-    channels-last inputs to channels-first memory and back. JAX computes a convolution per channel on a CPU, twenty to
-    sixty times as slow as the sum of shifted products.
+    channels-last inputs to channels-first memory and back. On a CPU with JAX, the forward pass takes thirty to sixty
+    times as long as a sum of shifted products, and the gradients three to thirty times.
     """
-    backend = keras.backend.backend()
     plain = data_format == "channels_last" and tuple(dilation_rate) == (1, 1) and strides[0] == strides[1]
     usual = tuple(kernel.shape[:2]) == (3, 3) and strides[0] == 1
-    if backend == "torch" and data_format == "channels_last":
+    if keras.backend.backend() == "torch" and data_format == "channels_last":
         return _torch_depthwise_conv(inputs, kernel, strides, padding, dilation_rate, usual)
     if plain and not usual and on_tensorflow_cpu() and inputs.dtype == "bfloat16" and None not in inputs.shape[1:]:
-        return _tensorflow_depthwise_conv(inputs, kernel, strides[0], padding.upper())
-    if plain and backend == "jax" and _on_jax_cpu():
+        return _tensorflow_depthwise_conv(inputs, kernel, strides[0], padding)
+    if plain and on_jax_cpu():
         return _jitted_sum_of_shifted_products()(inputs, keras.ops.convert_to_tensor(kernel), strides[0], padding)
     return keras.ops.depthwise_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
-
-
-def _same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
-    """Returns the padding "same" before and after an axis."""
-    total = max((-(-length // stride) - 1) * stride + size - length, 0)
-    return total // 2, total - total // 2
-
-
-def _padding(inputs: Tensor, kernel_shape: Sequence[int], stride: int, padding: str) -> list[tuple[int, int]]:
-    """Returns the padding of rows and columns."""
-    if padding.lower() == "valid":
-        return [(0, 0), (0, 0)]
-    return [_same_padding(inputs.shape[1 + axis], kernel_shape[axis], stride) for axis in (0, 1)]
-
-
-def _on_jax_cpu() -> bool:
-    import jax
-
-    return jax.default_backend() == "cpu"
 
 
 @functools.cache
@@ -75,7 +56,7 @@ def _sum_of_shifted_products(inputs: Tensor, kernel: Tensor, stride: int, paddin
     computed = "float32" if dtype.itemsize < 4 else dtype
     inputs, kernel = inputs.astype(computed), kernel.astype(computed)
     height, width, channels, multiplier = kernel.shape
-    rows, columns = _padding(inputs, kernel.shape, stride, padding)
+    rows, columns = padding_before_and_after(inputs, kernel.shape, stride, padding)
     inputs = jnp.pad(inputs, ((0, 0), rows, columns, (0, 0)))
     if multiplier > 1:  # the outputs of an input channel are neighbours
         inputs = jnp.repeat(inputs, multiplier, axis=-1)
@@ -122,12 +103,12 @@ def _tensorflow_depthwise_conv(inputs: Tensor, kernel: Tensor, stride: int, padd
                 filter=tf.cast(kernel, dtype),
                 out_backprop=tf.cast(upstream, dtype),
                 strides=steps,
-                padding=padding,
+                padding=padding.upper(),
             )
             of_kernel = _gradient_of_kernel_in_blocks(inputs, upstream, kernel.shape, stride, padding)
             return tf.cast(of_inputs, inputs.dtype), of_kernel
 
-        return tf.nn.depthwise_conv2d(inputs, kernel, steps, padding), gradients
+        return tf.nn.depthwise_conv2d(inputs, kernel, steps, padding.upper()), gradients
 
     return convolve(inputs, keras.ops.cast(kernel, inputs.dtype))
 
@@ -137,14 +118,14 @@ def _gradient_of_kernel_in_blocks(
 ) -> Tensor:
     """Computes the gradient of a kernel (height, width, channels, multiplier) from 3x3 blocks that cover it.
 
-    What a block sees is a convolution of its own with a 3x3 kernel. Two 3x3 blocks take a quarter of the time of a
-    5x5 gradient in bfloat16.
+    Each block is the gradient of a 3x3 convolution of shifted inputs. In bfloat16 the four blocks of a 5x5 kernel take
+    about a quarter of the time of its own gradient.
     """
     import tensorflow as tf
 
     height, width, *channels = shape
     down, across = -(-height // 3), -(-width // 3)
-    (top, bottom), (left, right) = _padding(inputs, shape, stride, padding)
+    (top, bottom), (left, right) = padding_before_and_after(inputs, shape, stride, padding)
     bottom, right = bottom + 3 * down - height, right + 3 * across - width  # the last blocks reach beyond the kernel
     inputs = tf.pad(inputs, [[0, 0], [top, bottom], [left, right], [0, 0]])
     rows, columns = ((length - 1) * stride + 3 for length in upstream.shape[1:3])
