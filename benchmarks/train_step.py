@@ -4,11 +4,11 @@
     python benchmarks/train_step.py --all --json steps.json
     python benchmarks/train_step.py none
 
-The zoo trains by `Trainer.fit` with the network's recipe "zoo", but always with SGD and L2, a random flip and no
-cutout: batches of uint8 images, augmentation inside the step, an exponential moving average of the weights (EMA), and
-bfloat16 where the hardware supports it. The PyTorch code does the same by hand: crop and flip as one gather,
-channels-last, PyTorch's fused SGD, and `_foreach_lerp_` for the EMA, with autocast to bfloat16 or in float32, whichever
-is faster for this network on this machine.
+The zoo trains by `Trainer.fit` with that part of the network's recipe "zoo" that the PyTorch code has too: SGD and L2,
+clipping, a random crop and flip, label smoothing and an exponential moving average of the weights (EMA). Batches are of
+uint8 images, augmentation is inside the step, and it computes in bfloat16 where the hardware supports it. The PyTorch
+code does the same by hand: crop and flip as one gather, channels-last, PyTorch's fused SGD, and `_foreach_lerp_` for
+the EMA, with autocast to bfloat16 or in float32, whichever is faster for this network on this machine.
 
 The two run in separate processes that alternate, one idle while the other runs, so that other load on the machine
 affects both. The figures are medians over the rounds. First both compute logits in float32 with the same weights, which
@@ -27,6 +27,7 @@ negligible.
 
 import argparse
 import collections
+import functools
 import itertools
 import json
 import math
@@ -269,7 +270,7 @@ def fit_overhead(batch, steps=100, rounds=9):
     return {key: float(value) for key, value in medians.items()}
 
 
-def torch_side(pipe, name, batch, steps, rounds, _):
+def torch_side(pipe, name, batch, steps, rounds):
     """Check the translation against the logits received; then train one round for each message received."""
     os.environ["KERAS_BACKEND"] = "torch"  # Keras supplies the graph; load no other framework
     import torch
@@ -369,13 +370,11 @@ def alternate(sides, rounds):
 
 def compare(name, batch, steps, rounds, with_fit):
     """Throughput of both sides in images/s, with what explains it."""
-    from cifar_zoo.evaluation.inspection import layer_table
-
     processes = multiprocessing.get_context("spawn")
     pipes, children = [], []
-    for side in (keras_side, torch_side):
+    for side, more in ((keras_side, [with_fit]), (torch_side, [])):
         pipe, own = processes.Pipe()
-        child = processes.Process(target=side, args=(own, name, batch, steps, rounds, with_fit), daemon=True)
+        child = processes.Process(target=side, args=(own, name, batch, steps, rounds, *more), daemon=True)
         child.start()
         own.close()  # so that the pipe closes when the process ends
         pipes.append(pipe)
@@ -389,7 +388,6 @@ def compare(name, batch, steps, rounds, with_fit):
     for child in children:
         child.join()
     per_second = dict(zip(SIDES, batch * steps / np.median(seconds, axis=1), strict=True))
-    multiply_adds = 3 * sum(row.multiply_adds for row in layer_table(name))
     peak = max(side["peak"] for side in found.values())
     return {
         **report["environment"],
@@ -405,9 +403,9 @@ def compare(name, batch, steps, rounds, with_fit):
         "images_per_cpu_second": {side: float(own[1]) for side, own in per_second.items()},
         "ratio_wall": float(np.median(seconds[1, :, 0] / seconds[0, :, 0])),
         "ratio_cpu": float(np.median(seconds[1, :, 1] / seconds[0, :, 1])),
-        "multiply_adds_per_image": multiply_adds,
+        "multiply_adds_per_image": multiply_adds_of_step(name),
         "peak_multiply_adds_per_second": peak,
-        "share_of_peak": {side: float(multiply_adds * own[0] / peak) for side, own in per_second.items()},
+        "share_of_peak": {side: float(multiply_adds_of_step(name) * own[0] / peak) for side, own in per_second.items()},
         "memory_bytes": {side: own["memory"] for side, own in found.items()},
         "profile_ms": found["ours"]["profile"],
         "rounds_seconds": {side: own.tolist() for side, own in zip(SIDES, seconds, strict=True)},
@@ -415,11 +413,17 @@ def compare(name, batch, steps, rounds, with_fit):
     }
 
 
-def size_of_round(name, batch, steps):
-    """The batch and the number of steps of a round, where they are not given: a few seconds on two cores."""
+@functools.cache
+def multiply_adds_of_step(name):
+    """Multiply-adds of a step for one image: the backward pass has twice those of the forward pass."""
     from cifar_zoo.evaluation.inspection import layer_table
 
-    multiply_adds = 3 * sum(row.multiply_adds for row in layer_table(name))
+    return 3 * sum(row.multiply_adds for row in layer_table(name))
+
+
+def size_of_round(name, batch, steps):
+    """The batch and the number of steps of a round, where they are not given: a few seconds on two cores."""
+    multiply_adds = multiply_adds_of_step(name)
     batch = batch or (128 if multiply_adds < 2e9 else 32)
     return batch, steps or min(max(math.ceil(2e11 / (batch * multiply_adds)), 1), 12)
 

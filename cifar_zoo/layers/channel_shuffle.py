@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from cifar_zoo.checks import integer
+from cifar_zoo.layers.channel_groups import ChannelGroups
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
-class ChannelShuffle(keras.layers.Layer):
+class ChannelShuffle(ChannelGroups):
     """Interleaves groups of channels, so that information flows between the groups of successive grouped convolutions.
 
     The output has the first channel of every group, then the second channel of every group, and so on.
@@ -37,15 +37,6 @@ class ChannelShuffle(keras.layers.Layer):
         [0, 3, 1, 4, 2, 5]
     """
 
-    def __init__(self, groups=2, **kwargs):
-        super().__init__(**kwargs)
-        self.groups = integer("groups", groups)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
-
-    def build(self, input_shape):
-        if input_shape[-1] % self.groups:
-            raise ValueError(f"{input_shape[-1]} channels do not make groups={self.groups} of the same size")
-
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
         # Only the batch size is left to be inferred, so that a reshape can never mix values of different images.
@@ -54,6 +45,3 @@ class ChannelShuffle(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "groups": self.groups}

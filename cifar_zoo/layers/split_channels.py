@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from cifar_zoo.checks import integer
+from cifar_zoo.layers.channel_groups import ChannelGroups
 
 
 @keras.saving.register_keras_serializable(package="cifar_zoo")
-class SplitChannels(keras.layers.Layer):
+class SplitChannels(ChannelGroups):
     """Splits the channels of a feature map into groups of the same size, as in the units of ShuffleNet V2.
 
     The gradient is a concatenation. That of slices, one for each group, is padded with zeros to all channels and added,
@@ -38,20 +38,8 @@ class SplitChannels(keras.layers.Layer):
         [3, 4, 5]
     """
 
-    def __init__(self, groups=2, **kwargs):
-        super().__init__(**kwargs)
-        self.groups = integer("groups", groups)
-        self.input_spec = keras.layers.InputSpec(ndim=4)
-
-    def build(self, input_shape):
-        if input_shape[-1] % self.groups:
-            raise ValueError(f"{input_shape[-1]} channels do not make groups={self.groups} of the same size")
-
     def call(self, inputs):
         return list(ops.split(inputs, self.groups, axis=-1))
 
     def compute_output_shape(self, input_shape):
         return [(*input_shape[:-1], input_shape[-1] // self.groups)] * self.groups
-
-    def get_config(self):
-        return {**super().get_config(), "groups": self.groups}
