@@ -7,7 +7,7 @@ from typing import Any
 # How Keras prints in bold.
 _BOLD = re.compile(r"\x1b\[[01]m")
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = 160  # characters; most paths are shorter
+_SHORT.maxstring = 120  # characters; most paths are shorter
 _SHORT.maxother = 80
 
 
