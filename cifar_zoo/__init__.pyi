@@ -5,6 +5,7 @@ from .data.folder import load_folder as load_folder
 from .errors import CifarZooError as CifarZooError
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.predict import predict as predict
+from .exporting.export import export as export
 from .models.build import Architecture as Architecture
 from .registry import create_model as create_model
 from .registry import list_models as list_models

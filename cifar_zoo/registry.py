@@ -104,6 +104,9 @@ class WeightsProvider(Protocol):
     def loadable_tags(self, name: str) -> list[str]:
         """The tags of the pretrained weights of a network that can be loaded here; empty if there are none."""
 
+    def check_pretrained(self, name: str, weights: str | os.PathLike[str]) -> None:
+        """Raise an error if a network has no such weights, before the network is built, which may take long."""
+
     def load_pretrained(self, model: "keras.Model", spec: "ModelInfo", weights: str | os.PathLike[str]) -> None:
         """Load pretrained weights, "cifar10", a tag or a path, into a model built by `spec`."""
 
@@ -250,6 +253,8 @@ def _constructor(
             if arguments[option] is None:
                 arguments[option] = default
         weights = arguments.pop("weights")
+        if weights is not None:
+            _weights_provider().check_pretrained(registered, weights)
         model = architecture().build(registered=registered, **arguments)
         if weights is not None:
             _weights_provider().load_pretrained(model, _registry[registered], weights)

@@ -20,6 +20,10 @@ QUICK = [
     "tests/weights/test_manifest.py",
     "--deselect",
     "tests/layers/test_every_layer.py::test_saved_models_go_on_in_another_process",
+    "--deselect",  # they take long on JAX, and Keras does the same for all backends
+    "tests/layers/test_every_layer.py::test_shapes_and_dtypes_are_known_without_values",
+    "--deselect",
+    "tests/layers/test_every_layer.py::test_every_dtype_policy",
     "--deselect",  # it follows from the golden logits, which are compared
     "tests/weights/test_manifest.py::test_the_accuracy_is_that_of_the_manifest",
 ]

@@ -76,10 +76,9 @@ ROOMS = (
     ("models",),
     ("weights",),
     ("evaluation",),
-    ("training",),
+    ("training", "exporting"),
     ("results",),
     ("publishing",),
-    ("export",),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -5,7 +5,7 @@ import doctest
 import pytest
 
 import cifar_zoo
-from cifar_zoo import registry
+from cifar_zoo import Architecture, CifarZooError, registry
 
 
 def test_patterns_select():
@@ -54,6 +54,10 @@ class Provider:
     def loadable_tags(self, name):
         return ["zoo"] if name == "nin0" else []
 
+    def check_pretrained(self, name, weights):
+        if weights not in self.loadable_tags(name):
+            raise CifarZooError(f"{name} has no weights {weights!r}")
+
     def load_pretrained(self, model, spec, weights):
         self.loaded.append((model.name, spec, weights))
 
@@ -68,6 +72,12 @@ def provider(monkeypatch):
 def test_only_what_can_be_loaded_is_pretrained(provider):
     assert cifar_zoo.list_models(pretrained=True) == ["nin0"]
     assert cifar_zoo.list_models("resnet*", pretrained=True) == []
+
+
+def test_weights_that_do_not_exist_are_refused_before_the_network_is_built(provider, monkeypatch):
+    monkeypatch.setattr(Architecture, "build", lambda *_, **__: pytest.fail("it was built"))
+    with pytest.raises(CifarZooError, match="^resnet20 has no weights 'zoo'"):
+        cifar_zoo.models.resnet20(weights="zoo")
 
 
 def test_weights_are_looked_up_by_the_specification(provider):

@@ -15,12 +15,17 @@ from cifar_zoo import layers, optimizers, schedules
 BEGINNINGS = [
     ("tensorflow", "import cifar_zoo, keras"),
     ("tensorflow", "import keras, cifar_zoo"),
-    ("tensorflow", "from cifar_zoo.layers import Conv2D"),
-    ("tensorflow", "import cifar_zoo.layers.grouped_conv2d"),
-    ("tensorflow", "import cifar_zoo.training.schedules"),
-    ("tensorflow", "import cifar_zoo.backend.normalization"),
     ("tensorflow", "import cifar_zoo.backend.optimizer_steps"),
-    ("tensorflow", "import cifar_zoo.training.optimizers.sgd"),
+    *(
+        pytest.param("tensorflow", beginning, marks=pytest.mark.full)
+        for beginning in (
+            "from cifar_zoo.layers import Conv2D",
+            "import cifar_zoo.layers.grouped_conv2d",
+            "import cifar_zoo.training.schedules",
+            "import cifar_zoo.backend.normalization",
+            "import cifar_zoo.training.optimizers.sgd",
+        )
+    ),
     ("jax", "import cifar_zoo"),
     ("torch", "import cifar_zoo"),
 ]

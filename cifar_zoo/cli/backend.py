@@ -11,6 +11,18 @@ from pathlib import Path
 from cifar_zoo.errors import CifarZooError
 
 
+def load_network(name: str, weights: str) -> None:
+    """Check that a network and its weights exist, and import what runs it, which for an .onnx file is not Keras."""
+    from cifar_zoo.evaluation.onnx_model import is_onnx
+
+    if not is_onnx(name):
+        from cifar_zoo.registry import model_info
+        from cifar_zoo.weights.store import check_pretrained
+
+        check_pretrained(model_info(name).name, weights)
+        load_backend()
+
+
 def load_backend(training: bool = False) -> None:
     """Import Keras and initialize its backend, discarding what TensorFlow's C++ code logs to standard error meanwhile.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.backend import load_network
 from cifar_zoo.cli.output import print_json
 
 
@@ -17,14 +17,11 @@ from cifar_zoo.cli.output import print_json
 @click.option("--tta", is_flag=True, help="Also measure with test-time augmentation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool) -> None:
-    """Measure the accuracy and loss of the network NAME on the CIFAR-10 test images."""
-    from cifar_zoo.registry import create_model, model_info
-
-    model_info(name)
-    load_backend()
+    """Measure the accuracy and loss of the network NAME, or of an exported .onnx file, on the CIFAR-10 test images."""
+    load_network(name, weights)
     from cifar_zoo.evaluation.evaluate import evaluate as measure
 
-    metrics = measure(create_model(name, weights=weights), data, tta=tta)
+    metrics = measure(name, data, weights=weights, tta=tta)
     if as_json:
         print_json({"name": name, "weights": weights, **metrics})
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.backend import load_network
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
@@ -16,14 +16,11 @@ from cifar_zoo.errors import escaped
 @click.option("--top", default=3, show_default=True, help="Number of classes to print per image.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(name: str, images: tuple[str, ...], weights: str, top: int, as_json: bool) -> None:
-    """Classify IMAGES with the network NAME.
+    """Classify IMAGES with the network NAME, or with that of an exported .onnx file.
 
-    Image files may have any size, mode and format.
+    Image files may have any size, mode and format. An .onnx file is run by ONNX Runtime, without Keras.
     """
-    from cifar_zoo.registry import model_info
-
-    model_info(name)
-    load_backend()
+    load_network(name, weights)
     from cifar_zoo.evaluation.predict import predict as classify
 
     results = classify(name, images, weights=weights, top=top)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from cifar_zoo.checks import integer
@@ -16,7 +16,9 @@ from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation import metrics
+from cifar_zoo.evaluation.onnx_model import OnnxModel, is_onnx
 from cifar_zoo.evaluation.outputs import channels_and_classes, gives_logits
+from cifar_zoo.lazy import keras
 from cifar_zoo.registry import create_model
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ VIEWS = (
 
 
 def evaluate(
-    model: keras.Model | str,
+    model: keras.Model | OnnxModel | str | Path,
     data: Split | Dataset | Iterable[Split] | str | Path | None = None,
     *,
     weights: str | Path = "cifar10",
@@ -45,8 +47,9 @@ def evaluate(
     """Measure a network on labeled images.
 
     Args:
-        model: A registered name, or a functional or Sequential model from (batch, height, width, channels) pixels
-            0..255 to probabilities or logits (batch, classes). Larger images are cropped to their center.
+        model: A registered name; the path of an exported .onnx file; or a functional or Sequential model from (batch,
+            height, width, channels) pixels 0..255 to probabilities or logits (batch, classes). Larger images are
+            cropped to their center.
         data: `(images, labels)`; an iterable of such batches, for example a `tf.data.Dataset`; or a dataset as
             `load_cifar10` returns it, or a source for `load_cifar10`, of which the test images are used. Pixels are
             whole numbers 0..255, and labels are integers from 0 to classes - 1.
@@ -66,8 +69,7 @@ def evaluate(
         CifarZooError: If the data is not images with labels, if the images are smaller than the network's input or have
             another number of channels, or if a label has no score.
     """
-    if isinstance(model, str):
-        model = create_model(model, weights=weights)
+    model = load(model, weights)
     channels, classes = channels_and_classes(model)
     x, y = check_split(_labeled_images(data), "data:", channels=channels, classes=classes)
     logits = predict_logits(model, x, batch_size=batch_size, from_logits=from_logits)
@@ -84,13 +86,20 @@ def evaluate(
     return figures
 
 
+def load(model: keras.Model | OnnxModel | str | Path, weights: str | Path) -> keras.Model | OnnxModel:
+    """Return the network that a registered name or the path of an .onnx file stands for, or the given network."""
+    if is_onnx(model):
+        return OnnxModel(model)
+    return create_model(model, weights=weights) if isinstance(model, str) else model
+
+
 def _labeled_images(data: Any) -> Any:
     """Return the images and labels in one of the forms that `evaluate` accepts, to be checked by `check_split`."""
     if data is None or isinstance(data, (str, Path)):
         data = load_cifar10(data)
     if isinstance(data, tuple) and len(data) == 2 and all(isinstance(p, tuple) and len(p) == 2 for p in data):
         data = data[1]
-    if isinstance(data, keras.utils.PyDataset):
+    if "keras" in sys.modules and isinstance(data, keras.utils.PyDataset):
         data = map(data.__getitem__, range(len(data)))
     if (count := getattr(data, "cardinality", None)) and int(count()) == -1:  # tf.data.INFINITE_CARDINALITY
         raise CifarZooError("data: the dataset has no end; use its method `take`")
@@ -119,12 +128,12 @@ def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 
 def predict_logits(
-    model: keras.Model, images: np.ndarray, *, batch_size: int = 100, from_logits: bool | None = None
+    model: keras.Model | OnnxModel, images: np.ndarray, *, batch_size: int = 100, from_logits: bool | None = None
 ) -> np.ndarray:
     """The logits of a network for images (n, rows, columns, channels), cropped to the center of its input size.
 
     Args:
-        model: A functional or Sequential model that gives logits or probabilities (n, classes).
+        model: A functional or Sequential model, or an `OnnxModel`, that gives logits or probabilities (n, classes).
         images: Pixels 0..255.
         batch_size: Integer. Images a step.
         from_logits: Boolean or None, as in `evaluate`.

@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import keras
-
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.evaluation.onnx_model import OnnxModel
+from cifar_zoo.lazy import keras
 
-# Layers that only pass on what the activation before them gave, perhaps in another shape.
-_TRANSPARENT = (
-    keras.layers.ActivityRegularization,
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.Identity,
-    keras.layers.Reshape,
-)
+# Classes of layers that only pass on what the activation before them gave, perhaps in another shape.
+_TRANSPARENT = {"ActivityRegularization", "Dropout", "Flatten", "Identity", "Reshape"}
 # Of layers the names of their activations, of operations such as `keras.ops.softmax` the names of their classes.
 _PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "Softmax", "Sigmoid", "HardSigmoid"}
 
 
-def channels_and_classes(model: keras.Model) -> tuple[int, int]:
+def channels_and_classes(model: keras.Model | OnnxModel) -> tuple[int, int]:
     """Return the number of channels that a model takes and the number of classes that it gives scores for.
 
     Raises:
@@ -36,11 +30,13 @@ def channels_and_classes(model: keras.Model) -> tuple[int, int]:
     return taken[-1], given[-1]
 
 
-def gives_logits(model: keras.Model) -> bool:
+def gives_logits(model: keras.Model | OnnxModel) -> bool:
     """Whether a functional or Sequential model gives logits: its last activation is neither softmax nor sigmoid.
 
     The outputs of a model are not looked at: without an activation they may add up to one as well.
     """
+    if isinstance(model, OnnxModel):
+        return model.gives_logits
     return _activation(_last_operation(model)) not in _PROBABILITIES
 
 
@@ -61,7 +57,7 @@ def _last_operation(model: keras.Model) -> Any:
     for last in reversed(getattr(model, "operations", model.layers)):
         if isinstance(last, keras.Model):
             return _last_operation(last)
-        if not isinstance(last, _TRANSPARENT) and _activation(last) != "linear":
+        if type(last).__name__ not in _TRANSPARENT and _activation(last) != "linear":
             return last
     return None
 

@@ -9,16 +9,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import CLASSES
 from cifar_zoo.data.images import from_pillow, read_image
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.evaluation.evaluate import predict_logits
+from cifar_zoo.evaluation.evaluate import load, predict_logits
 from cifar_zoo.evaluation.metrics import softmax
-from cifar_zoo.registry import create_model
+from cifar_zoo.evaluation.onnx_model import OnnxModel, is_onnx
+from cifar_zoo.lazy import keras
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,25 +28,27 @@ _AT_ONCE = 256  # images in memory
 
 
 def predict(
-    model: keras.Model | str,
+    model: keras.Model | OnnxModel | str | Path,
     images: Iterable[str | Path | np.ndarray | Image.Image],
     *,
     weights: str | Path = "cifar10",
     top: int = 3,
     from_logits: bool | None = None,
-    class_names: Sequence[str] = CLASSES,
+    class_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Name the most probable classes of images.
 
     Args:
-        model: A registered name, or a network that gives a probability or logit for each class.
+        model: A registered name; the path of an exported .onnx file; or a network that gives a probability or logit for
+            each class.
         images: Images of any size: paths of files, read as `read_image` does; arrays of pixels 0..255, uint8 (rows,
             columns, 3); or images of Pillow. Any iterable of these, so also an array (n, rows, columns, 3).
         weights: For a name: "cifar10", a tag or a path.
         top: Integer from 1 to the number of classes. Number of classes to name.
         from_logits: Boolean or None. Whether the network gives logits. None decides by its last activation: softmax and
             sigmoid give probabilities, anything else gives logits.
-        class_names: The names of the classes, in the order of the network's outputs. Those of CIFAR-10 by default.
+        class_names: The names of the classes, in the order of the network's outputs. By default those that an .onnx
+            file holds, or else those of CIFAR-10.
 
     Returns:
         For each image `{"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}`, the best class first. The
@@ -56,7 +58,10 @@ def predict(
     Raises:
         CifarZooError: If there are no images, one cannot be read, or the network does not give one score a class.
     """
-    class_names = list(class_names)
+    if is_onnx(model):
+        model = OnnxModel(model)
+    stored = model.class_names if isinstance(model, OnnxModel) else None
+    class_names = list(class_names if class_names is not None else stored or CLASSES)
     top = integer("top", top, at_least=None)
     if not 1 <= top <= len(class_names):
         raise CifarZooError(f"top must be from 1 to {len(class_names)}, not {top}")
@@ -67,8 +72,7 @@ def predict(
     while chunk := list(islice(remaining, _AT_ONCE)):
         names = [_name(image, len(results) + number) for number, image in enumerate(chunk)]
         pixels = np.stack([_pixels(image, name) for image, name in zip(chunk, names, strict=True)])
-        if isinstance(model, str):
-            model = create_model(model, weights=weights)
+        model = load(model, weights)  # after the first images have been read
         if model.output_shape != (None, len(class_names)):
             raise CifarZooError(
                 f"{model.name} gives {model.output_shape}, not the scores of {len(class_names)} classes; "

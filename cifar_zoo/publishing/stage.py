@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cifar_zoo.checks import validated
+from cifar_zoo.data.images import golden_images
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import replace_together, to_json
 from cifar_zoo.lazy import keras
@@ -47,17 +48,6 @@ FROM_RECORD = (
 )
 
 _log = logging.getLogger(__name__)
-
-
-def golden_images(height: int, width: int) -> np.ndarray:
-    """Return four fixed uint8 images of shape (4, height, width, 3): a gradient, stripes, a disc and noise."""
-    row, column = np.mgrid[0:height, 0:width].astype("float64")
-    gradient = np.stack([255 * row / (height - 1), 255 * column / (width - 1), 0 * row + 128], axis=-1)
-    stripes = np.repeat((255 * ((row + column) % 6 < 3))[..., None], 3, axis=-1) * np.array([1.0, 0.6, 0.2])
-    inside = (row - height / 2) ** 2 + (column - width / 2) ** 2 < (height / 3) ** 2
-    disc = np.where(inside[..., None], [200.0, 60.0, 40.0], [90.0, 150.0, 230.0])
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
-    return np.stack([gradient, stripes, disc, noise]).round().astype("uint8")
 
 
 def logits(registered: str, weights: str, images: np.ndarray) -> np.ndarray:

@@ -112,6 +112,17 @@ def _others(name: str) -> str:
     return f"{hint}Else pass weights=None, or a .weights.h5 file"
 
 
+def check_pretrained(name: str, weights: str | os.PathLike[str]) -> None:
+    """Raise CifarZooError if the manifest has no such weights for a network. Files are checked when they are read."""
+    if not _is_file(weights):
+        find_entry(name, str(weights))
+
+
+def _is_file(weights: str | os.PathLike[str]) -> bool:
+    """Whether weights are the path of a file, not a tag."""
+    return not isinstance(weights, str) or weights.endswith(".h5")
+
+
 def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathLike[str]) -> None:
     """Load weights into a network.
 
@@ -127,7 +138,7 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
     """
     from cifar_zoo.weights import files  # imports Keras
 
-    given = not isinstance(weights, str) or weights.endswith(".h5")
+    given = _is_file(weights)
     if given:
         path = Path(weights)
         stored = files.read_file(path, files.most_bytes(model))

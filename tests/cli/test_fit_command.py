@@ -50,11 +50,8 @@ def test_the_time_may_be_up_after_a_seed(small_npz, tmp_path, as_json):
     "minutes, message",
     [
         ("nan", "max_minutes must be a finite number, not nan"),
-        ("inf", "max_minutes must be a finite number, not inf"),
         ("1e400", "max_minutes must be a finite number, not inf"),
-        ("1e19", "max_minutes must be at most 10,000,000, not 1e+19; None is no limit"),
         ("-1", "max_minutes must be positive, not -1.0"),
-        ("0", "max_minutes must be positive, not 0.0"),
     ],
 )
 def test_minutes_that_are_none_are_refused(zoo, small_npz, tmp_path, minutes, message):

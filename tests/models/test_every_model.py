@@ -18,11 +18,10 @@ DEEP = {  # small, but slow to build
 }  # fmt: skip
 QUICK = [name for name in NAMES if cifar_zoo.model_info(name).params < 1_600_000 and name not in DEEP]
 every_network = pytest.mark.parametrize("name", NAMES)
+NAMES_QUICK_OR_FULL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=[] if name in QUICK else [pytest.mark.full]) for name in NAMES]
-)
+@pytest.fixture(scope="module", params=NAMES_QUICK_OR_FULL)
 def network(request):
     """Each network, built once for all tests that use its arithmetic; the large ones with --full."""
     return cifar_zoo.create_model(request.param)
@@ -74,7 +73,7 @@ def test_layers_have_fixed_names(name):
     assert len(set(paths)) == len(paths)
 
 
-@every_network
+@pytest.mark.parametrize("name", NAMES_QUICK_OR_FULL)
 def test_config_round_trip(name):
     model = abstract_model(name)
     again = without_memory(lambda: keras.Model.from_config(model.get_config()))

@@ -177,6 +177,7 @@ def test_handlers_of_others_and_other_threads_are_left_alone(tmp_path):
         ({"max_minutes": float("nan")}, "max_minutes must be a finite number, not nan"),
         ({"max_minutes": float("inf")}, "max_minutes must be a finite number, not inf"),
         ({"max_minutes": np.float32("nan")}, "max_minutes must be a finite number, not nan"),
+        ({"max_minutes": 1e19}, "max_minutes must be at most 10,000,000, not 1e\\+19; None is no limit"),
         ({"max_minutes": 0}, "max_minutes must be positive, not 0"),
         ({"max_minutes": True}, "max_minutes must be a number, not True"),
         ({"max_minutes": "1"}, "max_minutes must be a number, not '1'"),
