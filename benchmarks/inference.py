@@ -152,6 +152,7 @@ def timed(run, images):
 def measure(name, sides, rounds):
     """The figures of one network."""
     import cifar_zoo
+    from cifar_zoo.weights.store import find_entry
 
     shape = cifar_zoo.model_info(name).input_shape
     with tempfile.TemporaryDirectory() as folder:
@@ -171,6 +172,7 @@ def measure(name, sides, rounds):
             pipe.send(None)
     return {
         "network": name,
+        "sha256": find_entry(name, "cifar10").sha256,
         **figures,
         "latency_ms": {way: [1e3 * float(np.quantile(seconds[way, 1], q)) for q in (0.5, 0.95)] for way in ways},
         "images_per_second": {way: 128 / float(np.median(seconds[way, 128])) for way in ways},

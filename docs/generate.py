@@ -1,4 +1,5 @@
-"""Write the tables and plots of README.md, docs/ and results/ from the registry, the results and the docstrings.
+"""Write the tables and plots of README.md, docs/ and results/, and the cards in weights/, from the registry, the
+results, the manifest and the docstrings.
 
 python docs/generate.py
 """
@@ -20,9 +21,11 @@ from pathlib import Path
 import cifar_zoo
 from cifar_zoo.evaluation.inspection import layer_table
 from cifar_zoo.files import write_atomically
+from cifar_zoo.publishing.card import card, exported_figures
 from cifar_zoo.registry import ModelInfo
 from cifar_zoo.results import RunRecord, TableRow, read_records, table
 from cifar_zoo.training.recipes import find_recipe
+from cifar_zoo.weights.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 PLOTS = ROOT / "docs" / "plots"
@@ -139,6 +142,42 @@ def every_step() -> str:
     mean = statistics.geometric_mean(found["ratio_wall"] for found in reports)
     text.append(f"| geometric mean | | | {mean:.2f} | | | | |")
     return "\n".join(text)
+
+
+def inference() -> str:
+    """The table of docs/export.md: how fast the published networks answer, and what int8 costs."""
+    text = [
+        "| network | predict, ms | PyTorch | ONNX | int8 | LiteRT | PyTorch, images/s | ONNX | int8 | ONNX, MB | int8 "
+        "| accuracy, % | int8 |",
+        f"| --- |{' ---: |' * 12}",
+    ]
+    for found in json.loads((ROOT / "results" / "inference.json").read_text())["networks"]:
+        latency = {way: median for way, (median, _) in found["latency_ms"].items()}
+        throughput, size = found["images_per_second"], found["bytes"]
+        in_torch = [way for way in latency if way.startswith("torch")]
+        figures = [
+            f"{latency['predict']:.1f}",
+            f"{min(latency[way] for way in in_torch):.2f}",
+            *(f"{latency[way]:.2f}" for way in ("onnx", "onnx int8", "litert")),
+            f"{max(throughput[way] for way in in_torch):,.0f}",
+            *(f"{throughput[way]:,.0f}" for way in ("onnx", "onnx int8")),
+            *(f"{size[way] / 1e6:.1f}" for way in ("onnx", "onnx int8")),
+            *(f"{100 * found[key]:.2f}" for key in ("accuracy", "int8_accuracy")),
+        ]
+        text.append(f"| {found['network']} | {' | '.join(figures)} |")
+    return "\n".join(text)
+
+
+def cards() -> dict[str, str]:
+    """The model cards in weights/, by their paths."""
+    made = {}
+    for name, tags in read_manifest().items():
+        for tag, entry in tags.items():
+            folder = f"weights/{name}/{tag}"
+            tta_accuracy = json.loads((ROOT / folder / "metrics.json").read_text()).get("test_tta_accuracy")
+            exported = exported_figures(ROOT / "results", entry)
+            made[f"{folder}/README.md"] = card(name, tag, entry, tta_accuracy, exported)
+    return made
 
 
 def to_94() -> str:
@@ -310,6 +349,7 @@ TABLES = {
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed, "every step": every_step},
+    "docs/export.md": {"inference": inference},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences, "recipe_search": recipe_search},
 }
@@ -326,7 +366,7 @@ def filled(page: str) -> str:
 
 
 if __name__ == "__main__":
-    pages = {page: filled(page) for page in TABLES} | {"results/results.csv": results_csv()}
+    pages = {page: filled(page) for page in TABLES} | {"results/results.csv": results_csv()} | cards()
     for page, text in pages.items():
         write_atomically(ROOT / page, lambda file, text=text: file.write_text(text))
     PLOTS.mkdir(exist_ok=True)

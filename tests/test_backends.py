@@ -14,6 +14,7 @@ QUICK = [
     "tests/layers",
     "tests/training/test_muon.py",
     "tests/training/test_optimizers.py",
+    "tests/training/test_pruning.py::test_zeros_stay_and_all_else_moves",
     "tests/training/test_schedules.py",
     "tests/training/test_sharpness.py::test_both_passes_see_the_same_and_the_first_one_counts",
     "tests/training/test_sharpness.py::test_a_step_is_that_of_the_definition",

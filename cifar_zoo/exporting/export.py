@@ -185,7 +185,7 @@ def _write(format: str, model: keras.Model, path: Path, metadata: Metadata) -> N
         try:
             chosen.write(model, path, metadata)
         except Exception as error:  # of whatever the converters raise
-            raise CifarZooError(f"{metadata['network']} cannot be written as {chosen.title}: {error}") from error
+            raise CifarZooError(f"{metadata['network']} cannot be written as {chosen.title}: {error!s:.500}") from error
         return
     backend = next((name for name in chosen.backends if importlib.util.find_spec(name)), None)
     if backend is None:
@@ -202,7 +202,7 @@ def _write(format: str, model: keras.Model, path: Path, metadata: Metadata) -> N
     saved.unlink()
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"code {done.returncode}"]
-        raise CifarZooError(f"writing {chosen.title} with the backend {backend} failed: {reason[0]}")
+        raise CifarZooError(f"writing {chosen.title} with the backend {backend} failed: {reason[0]:.500}")
 
 
 def _compare(model: keras.Model, chosen: Format, path: Path) -> float:
@@ -229,7 +229,7 @@ def _compare(model: keras.Model, chosen: Format, path: Path) -> float:
         if not difference <= TOLERANCE:
             raise CifarZooError(f"its outputs differ by {difference:.1g} of the largest one")
     except Exception as error:  # of whatever the runtimes raise
-        raise CifarZooError(f"the {chosen.title} file does not do what the network does: {error}") from error
+        raise CifarZooError(f"the {chosen.title} file does not do what the network does: {error!s:.500}") from error
     return difference
 
 

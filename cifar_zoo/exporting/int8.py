@@ -35,11 +35,13 @@ def quantize(path: Path, data: Dataset | str | Path | None, *, force: bool) -> d
         CifarZooError: If the accuracy falls by more and `force` is False.
     """
     import onnx
+    import onnxruntime
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     (images, _), test = data if isinstance(data, tuple) else load_cifar10(data)
     before = OnnxModel(path)
+    onnxruntime.set_default_logger_severity(3)  # errors; it warns of each constant that it folds
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(path, prepared, skip_symbolic_shape=True)

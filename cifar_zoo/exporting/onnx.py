@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cifar_zoo.errors import CifarZooError
 from cifar_zoo.exporting.format import Format, Metadata, Outputs
 
 OPSET = 17
+MOST_WEIGHTS = 2**31 - 2**26  # bytes: an ONNX file is a protocol buffer, which has at most 2 GB
 
 
 def write(model: Any, path: Path, metadata: Metadata) -> None:
@@ -19,6 +21,8 @@ def write(model: Any, path: Path, metadata: Metadata) -> None:
     import keras
     import onnx
 
+    if (size := 4 * model.count_params()) > MOST_WEIGHTS:
+        raise CifarZooError(f"its weights have {size / 1e9:.1f} GB, and an ONNX file has at most 2 GB")
     written = _from_torch(model, path) if keras.backend.backend() == "torch" else _from_tensorflow(model)
     _rename(written, model.output)
     for tensor in (*written.graph.input, *written.graph.output):

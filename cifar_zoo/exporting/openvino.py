@@ -19,7 +19,8 @@ def write(model: Any, path: Path, metadata: Metadata) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write(model, Path(folder), metadata)
-        converted = openvino.convert_model(folder)
+        # Not `convert_model`, which reports its use to Intel.
+        converted = openvino.Core().read_model(folder)
         for name, value in metadata.items():
             converted.set_rt_info(value, ["cifar_zoo", name])
         openvino.save_model(converted, path, compress_to_fp16=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import LARGEST_TEXT, read_file
+from cifar_zoo.files import LARGEST_TEXT, read_file, read_json
 from cifar_zoo.registry import PublishedRow, model_info
 from cifar_zoo.weights.manifest import Entry, Manifest
 
@@ -17,7 +17,9 @@ DATASET = "uoft-cs/cifar10"
 TTA = "accuracy with test-time augmentation"
 
 
-def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -> str:
+def card(
+    name: str, tag: str, entry: Entry, tta_accuracy: float | None = None, exported: dict[str, Any] | None = None
+) -> str:
     """Return the model card of a weights file.
 
     Args:
@@ -25,6 +27,7 @@ def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -
         tag: String. Tag of the weights.
         entry: `Entry` of the manifest.
         tta_accuracy: Float in [0, 1]. Test accuracy with test-time augmentation, or None if it was not measured.
+        exported: Dict. What `exported_figures` returns for the entry; None leaves them out.
     """
     info = model_info(name)
     recipe = "\n".join(f"| {key} | {value} |" for key, value in entry.recipe.items())
@@ -40,7 +43,7 @@ def card(name: str, tag: str, entry: Entry, tta_accuracy: float | None = None) -
 - Parameters: {entry.params:,}
 - Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger images are cropped to the middle
 - Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test images, measured once, after the last of
-  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}{published}
+  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}{published}{_exported(exported)}
 - Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
   commit `{entry.commit}`
 
@@ -57,6 +60,25 @@ model = cifar_zoo.models.{name}(weights="{tag}")
 It knows the ten classes of CIFAR-10 and gives one of them to any image. Its training images are 32 x 32 pixels of
 the web of 2008, with the biases of that source; do not use it for decisions about people.
 """
+
+
+def exported_figures(results_dir: Path, entry: Entry) -> dict[str, Any] | None:
+    """Return what benchmarks/inference.py measured with the weights of an entry, or None if it has not yet."""
+    file = results_dir / "inference.json"
+    report = read_json(file) if file.exists() else {"networks": []}
+    found = next((figures for figures in report["networks"] if figures["sha256"] == entry.sha256), None)
+    return found and {**found, "hardware": report["environment"]["hardware"]}
+
+
+def _exported(figures: dict[str, Any] | None) -> str:
+    """Return the lines on the exported networks, or "" if nothing was measured."""
+    if figures is None:
+        return ""
+    size, latency = figures["bytes"], figures["latency_ms"]
+    return f"""
+- Exported to ONNX: {size["onnx"] / 1e6:.1f} MB; one image takes {latency["onnx"][0]:.2f} ms with ONNX Runtime on
+  {figures["hardware"]}. In int8: {size["onnx int8"] / 1e6:.1f} MB, {latency["onnx int8"][0]:.2f} ms, test accuracy
+  {figures["int8_accuracy"]:.2%} ({100 * (figures["int8_accuracy"] - figures["accuracy"]):+.2f} points)"""
 
 
 def _published(row: PublishedRow, accuracy: float) -> str:

@@ -36,6 +36,7 @@ from cifar_zoo.training.callbacks.device_sync import DeviceSync
 from cifar_zoo.training.callbacks.history import HistoryLogger
 from cifar_zoo.training.callbacks.interruption import Interruption
 from cifar_zoo.training.callbacks.progress import ProgressDisplay
+from cifar_zoo.training.callbacks.pruning import Pruning, sparsity_of
 from cifar_zoo.training.callbacks.run_callbacks import RunCallbacks
 from cifar_zoo.training.callbacks.session import Session
 from cifar_zoo.training.clock import Clock
@@ -313,6 +314,8 @@ def _train(
         recipe.epochs, batches.steps, batches.batch_size, learning_rate(recipe, batches.steps), verbose
     )
     own = [sync, history, deadline, checkpointing, interruption, display]
+    if recipe.sparsity:
+        own.append(Pruning(model, recipe.sparsity, recipe.epochs))
     with (
         computing_in(model, options.precision),
         dropping(model, recipe.dropout),
@@ -404,6 +407,7 @@ def _finish(
             "minutes": round(session.seconds / 60, 2),
             "images_per_second": round(float(np.median([row["images_per_second"] for row in session.history])), 1),
             "params": model.count_params(),
+            **({"sparsity": sparsity_of(model)} if recipe.sparsity else {}),
             **environment,
         }
         session.run.finish(model, session.history, metrics)

@@ -66,6 +66,7 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
         "lr_multipliers": _lr_multipliers(recipe, steps, model),
         "global_clipnorm": recipe.global_clipnorm,
         "clipnorm": recipe.clipnorm,
+        "keep_zeros": recipe.sparsity > 0,
     }
     if recipe.optimizer == "sgd":
         return SGD(schedule, **options)

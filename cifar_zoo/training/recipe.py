@@ -81,6 +81,9 @@ class Recipe(BaseModel):
     """Radius rho of sharpness-aware minimization (arXiv:2010.01412), which doubles the cost of a step. 0: none."""
     adaptive_sam: bool = False
     """Whether `sam` is the radius of adaptive sharpness-aware minimization (arXiv:2102.11600)."""
+    sparsity: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the entries of all kernels, the smallest, that are zero in the end. It rises over the first half of
+    the epochs, as in arXiv:1710.01878, and the other entries adapt. 0: none."""
     padding: int = Field(default=4, ge=0, le=1024)
     """Number of pixels that are added on each side of an image before the random crop."""
     padding_mode: Literal["reflect", "constant"] = "reflect"

@@ -1,5 +1,6 @@
 """The examples, each run as a script."""
 
+import json
 import re
 import subprocess
 import sys
@@ -89,3 +90,19 @@ def test_a_bad_folder_ends_in_one_line(example, tmp_path):
     process = run(example, tmp_path, cwd=tmp_path)
     assert process.returncode == 2 and "Traceback" not in process.stderr
     assert re.search(r"error: '.*notes.txt' cannot be read as an image", process.stderr.splitlines()[-1])
+
+
+@pytest.mark.full
+def test_compress(small_npz, tmp_path):
+    pytest.importorskip("onnxruntime")
+    arguments = ["squeeze1", "--sparsities", "0.8", "--epochs", 1, "--examples", 300, "--data", small_npz]
+    lines = printed(run("compress.py", *arguments, cwd=tmp_path)).splitlines()
+    dense, pruned = json.loads((tmp_path / "compressed" / "compress.json").read_text())
+    assert [line.split()[2] for line in lines] == ["0.00", "0.80"]
+    assert (dense["sparsity"], pruned["sparsity"]) == (0, 0.8)
+    for kind in ("float32", "int8"):
+        assert 0.2 < pruned[kind]["accuracy"] <= 1
+        assert pruned[kind]["compressed"] < 0.6 * dense[kind]["compressed"]
+        assert abs(pruned[kind]["bytes"] - dense[kind]["bytes"]) < 2000  # only compression makes use of zeros
+    assert dense["int8"]["compressed"] < 0.4 * dense["float32"]["compressed"]
+    assert "squeeze1, int8" in (tmp_path / "compressed" / "compress.svg").read_text()

@@ -270,6 +270,14 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         cifar_zoo.export("resnet20", tmp_path / "net.xml", "openvino")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is written in another process")
+def test_a_network_that_no_file_can_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cifar_zoo.exporting.onnx.MOST_WEIGHTS", 1_000_000)
+    message = "resnet20 cannot be written as ONNX: its weights have 0.0 GB, and an ONNX file has at most 2 GB"
+    with pytest.raises(CifarZooError, match=message):
+        cifar_zoo.export("resnet20", tmp_path / "net.onnx")
+
+
 # More than 2 GB, the most that an ONNX file can have.
 TOO_LARGE = {"senet154"}
 

@@ -90,13 +90,10 @@ class Muon(SGD):
             for variable, kernel, depthwise in zip(variables, hidden, self._is_depthwise, strict=True)
         ]
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable by its gradient."""
-        index = self._get_variable_index(variable)
+    def _move(self, index: int, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if not self._is_matrix[index]:
-            super().update_step(gradient, variable, learning_rate * self.sgd_lr_multiplier)
+            super()._move(index, gradient, variable, learning_rate * self.sgd_lr_multiplier)
             return
-        self._start_lookahead(index, variable)
         learning_rate = self._variable_learning_rate(index, learning_rate, variable.dtype)
         direction = momentum_direction(
             self._momenta[index],
@@ -115,7 +112,6 @@ class Muon(SGD):
         else:
             moved = variable - learning_rate * add_l2(step, variable, self._l2[index])
         self.assign(variable, moved)
-        self._update_ema(index, variable)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer as plain values."""

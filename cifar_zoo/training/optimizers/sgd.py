@@ -40,6 +40,7 @@ class SGD(keras.optimizers.Optimizer):
             every so many steps, and the weights are then set to it (Zhang et al. 2019, arXiv:1907.08610).
         lr_multipliers: A dict from the paths of variables to their learning-rate multipliers: floats, or
             `LearningRateSchedule`s.
+        keep_zeros: Boolean. Whether entries of kernels that are zero stay zero, so that a pruned network stays pruned.
         name: String.
         **kwargs: Arguments of `keras.optimizers.Optimizer`, such as `global_clipnorm`.
 
@@ -58,6 +59,7 @@ class SGD(keras.optimizers.Optimizer):
         ema_decay: float | LearningRateSchedule | None = None,
         lookahead: int = 0,
         lr_multipliers: dict[str, float | LearningRateSchedule] | None = None,
+        keep_zeros: bool = False,
         name: str = "sgd",
         **kwargs: Any,
     ) -> None:
@@ -81,6 +83,7 @@ class SGD(keras.optimizers.Optimizer):
         self.ema_decay: Any = ema_decay
         self.lookahead = lookahead
         self.lr_multipliers = lr_multipliers or {}
+        self.keep_zeros = keep_zeros
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the momentum and the EMA of every variable."""
@@ -123,6 +126,22 @@ class SGD(keras.optimizers.Optimizer):
         """Update one variable by its gradient."""
         index = self._get_variable_index(variable)
         self._start_lookahead(index, variable)
+        kept = self._nonzero(variable)
+        self._move(index, gradient, variable, learning_rate)
+        if kept is not None:
+            self.assign(variable, variable * kept)
+        self._update_ema(index, variable)
+        if kept is not None and self._ema:
+            self._ema[index].assign(self._ema[index] * kept)
+
+    def _nonzero(self, variable: Any) -> Any:
+        """Before a step, the mask of the entries of a kernel that may change, or None for all."""
+        if not self.keep_zeros or len(variable.shape) < 2:
+            return None
+        return ops.cast(ops.not_equal(ops.convert_to_tensor(variable), 0), variable.dtype)
+
+    def _move(self, index: int, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable by its gradient."""
         momentum_step(
             variable,
             self._momenta[index],
@@ -132,7 +151,6 @@ class SGD(keras.optimizers.Optimizer):
             nesterov=self.nesterov,
             l2=self._l2[index],
         )
-        self._update_ema(index, variable)
 
     def _variable_learning_rate(self, index: int, learning_rate: Any, dtype: str) -> Any:
         """The learning rate of one variable in this step."""
@@ -187,6 +205,7 @@ class SGD(keras.optimizers.Optimizer):
             "l2": self.l2,
             "ema_decay": serialize(self.ema_decay),
             "lookahead": self.lookahead,
+            "keep_zeros": self.keep_zeros,
             "lr_multipliers": {path: serialize(factor) for path, factor in self.lr_multipliers.items()},
         }
         return {**super().get_config(), **own}
