@@ -1,6 +1,7 @@
 """Command-line options and fixtures of the whole test suite."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")  # its own never gives memory back: 10 GB for all networks
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: children would ignore Ctrl-C, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 
 
