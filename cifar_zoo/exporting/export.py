@@ -33,8 +33,9 @@ from cifar_zoo.weights.store import find_entry
 
 FORMATS = {"onnx": ONNX, "saved_model": SAVED_MODEL, "litert": LITERT, "openvino": OPENVINO}
 
-# Of the largest output: what runtimes differ by in float32. 55 networks with random weights differ by up to 2e-5.
-TOLERANCE = 1e-4
+# Of the largest output: more than runtimes differ by in float32. Networks with random weights differ by less than 1e-5,
+# but sknet50, in which rounding errors grow most, by 7e-5 in ONNX Runtime and 4e-5 in LiteRT.
+TOLERANCE = 5e-4
 
 
 def export(
