@@ -44,7 +44,7 @@ def images_for(shape, batch):
     return np.random.default_rng(0).integers(0, 256, (batch, *shape), dtype="uint8")
 
 
-def in_keras(name, folder):
+def in_keras(name, _):
     """The ways of Keras on the backend of this process: functions from uint8 images to class scores."""
     import keras
 
@@ -78,7 +78,7 @@ def in_keras(name, folder):
     return {"keras torch": run}
 
 
-def in_torch(name, folder):
+def in_torch(name, _):
     """The ways of plain PyTorch."""
     import torch
     from in_torch import pad_on_both_sides, translate

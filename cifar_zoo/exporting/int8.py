@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +42,10 @@ def quantize(path: Path, data: Dataset | str | Path | None, *, force: bool) -> d
 
     (images, _), test = data if isinstance(data, tuple) else load_cifar10(data)
     before = OnnxModel(path)
-    onnxruntime.set_default_logger_severity(3)  # errors; it warns of each constant that it folds
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        stack.callback(onnxruntime.set_default_logger_severity, 2)  # warnings, as by default
+        onnxruntime.set_default_logger_severity(3)  # errors; it warns of each constant that it folds
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(

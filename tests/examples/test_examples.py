@@ -104,5 +104,7 @@ def test_compress(small_npz, tmp_path):
         assert 0.2 < pruned[kind]["accuracy"] <= 1
         assert pruned[kind]["compressed"] < 0.6 * dense[kind]["compressed"]
         assert abs(pruned[kind]["bytes"] - dense[kind]["bytes"]) < 2000  # only compression makes use of zeros
-    assert dense["int8"]["compressed"] < 0.4 * dense["float32"]["compressed"]
+    assert dense["int8"]["bytes"] < 0.4 * dense["float32"]["bytes"]
+    # The published weights were rounded to float16, so that half of each float32 number compresses to nothing.
+    assert dense["int8"]["compressed"] < 0.6 * dense["float32"]["compressed"]
     assert "squeeze1, int8" in (tmp_path / "compressed" / "compress.svg").read_text()

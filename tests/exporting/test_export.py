@@ -13,6 +13,7 @@ import pytest
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
+from cifar_zoo.cli.export import export as command
 from cifar_zoo.exporting.export import FORMATS, TOLERANCE
 from cifar_zoo.weights.manifest import read_manifest
 
@@ -251,6 +252,11 @@ def test_bad_requests_are_refused_and_leave_nothing(tmp_path):
         with pytest.raises(CifarZooError, match=message):
             cifar_zoo.export(**options)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_offers_every_format():
+    (option,) = (option for option in command.params if option.name == "format_")
+    assert list(option.type.choices) == list(FORMATS)
 
 
 def test_reduced_precision_is_refused(tmp_path):
