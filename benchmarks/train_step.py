@@ -416,7 +416,7 @@ def compare(name, batch, steps, rounds, with_fit):
 @functools.cache
 def multiply_adds_of_step(name):
     """Multiply-adds of a step for one image: the backward pass has twice those of the forward pass."""
-    from cifar_zoo.evaluation.inspection import layer_table
+    from cifar_zoo.evaluation.costs import layer_table
 
     return 3 * sum(row.multiply_adds for row in layer_table(name))
 

@@ -124,5 +124,14 @@ def is_finite(value: Any) -> bool:
         return False
 
 
+def finite_or_none(value: Any) -> Any:
+    """Replace each float in dicts, lists and tuples that is not finite, which JSON cannot express, by None."""
+    if isinstance(value, dict):
+        return {key: finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not is_finite(value) else value
+
+
 def _unless_finite(value: Any) -> str:
     return "" if is_finite(value) else " and finite"

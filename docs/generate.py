@@ -19,9 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import layer_table
+from cifar_zoo.evaluation.costs import layer_table
 from cifar_zoo.files import write_atomically
-from cifar_zoo.publishing.card import card, exported_figures
+from cifar_zoo.publishing.card import benchmark_figures, card
 from cifar_zoo.registry import ModelInfo
 from cifar_zoo.results import RunRecord, TableRow, read_records, table
 from cifar_zoo.training.recipes import find_recipe
@@ -168,6 +168,46 @@ def inference() -> str:
     return "\n".join(text)
 
 
+def evaluation() -> str:
+    """The table of docs/evaluation.md: calibration, corrupted and unknown images."""
+    scores = ("max_softmax", "energy", "knn")
+    text = [
+        "| network | accuracy, % | 95 % interval | NLL | Brier | ECE, % | adaptive | corrupted, % | people, NLL "
+        "| digits: softmax | energy | k-NN | noise: softmax | energy | k-NN |",
+        f"| --- |{' ---: |' * 14}",
+    ]
+    for found in json.loads((ROOT / "results" / "evaluation.json").read_text())["networks"]:
+        low, high = found["accuracy_interval"]
+        figures = [
+            f"{100 * found['accuracy']:.2f}",
+            f"{100 * low:.2f} to {100 * high:.2f}",
+            f"{found['loss']:.3f}",
+            f"{found['brier']:.3f}",
+            *(f"{100 * found[key]:.2f}" for key in ("ece", "adaptive_ece")),
+            f"{100 * found['corruptions']['mean_accuracy']:.2f}",
+            f"{found['human']['cross_entropy']:.3f}" if "human" in found else "-",
+            *(
+                f"{100 * found['unknown'][kind][score]['auroc']:.1f}"
+                for kind in ("digits", "noise")
+                for score in scores
+            ),
+        ]
+        text.append(f"| {found['network']} | {' | '.join(figures)} |")
+    return "\n".join(text)
+
+
+def corruptions() -> str:
+    """The table of docs/evaluation.md: the accuracy under each corruption, averaged over the severities."""
+    measured = json.loads((ROOT / "results" / "evaluation.json").read_text())["networks"]
+    names = list(measured[0]["corruptions"]["accuracy"])
+    text = [f"| network | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
+    for found in measured:
+        accuracy = found["corruptions"]["accuracy"]
+        means = [f"{100 * statistics.mean(accuracy[name]):.1f}" for name in names]
+        text.append(f"| {found['network']} | {' | '.join(means)} |")
+    return "\n".join(text)
+
+
 def cards() -> dict[str, str]:
     """The model cards in weights/, by their paths."""
     made = {}
@@ -175,8 +215,10 @@ def cards() -> dict[str, str]:
         for tag, entry in tags.items():
             folder = f"weights/{name}/{tag}"
             tta_accuracy = json.loads((ROOT / folder / "metrics.json").read_text()).get("test_tta_accuracy")
-            exported = exported_figures(ROOT / "results", entry)
-            made[f"{folder}/README.md"] = card(name, tag, entry, tta_accuracy, exported)
+            measured = (
+                benchmark_figures(ROOT / "results" / file, entry) for file in ("inference.json", "evaluation.json")
+            )
+            made[f"{folder}/README.md"] = card(name, tag, entry, tta_accuracy, *measured)
     return made
 
 
@@ -350,6 +392,7 @@ TABLES = {
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed, "every step": every_step},
     "docs/export.md": {"inference": inference},
+    "docs/evaluation.md": {"evaluation": evaluation, "corruptions": corruptions},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},
     "docs/results.md": {"rows": rows, "differences": differences, "recipe_search": recipe_search},
 }

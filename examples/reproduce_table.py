@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 
 from cifar_zoo import CifarZooError, fit_cifar10, list_models
-from cifar_zoo.evaluation.inspection import layer_table
+from cifar_zoo.evaluation.costs import layer_table
 from cifar_zoo.files import read_history
 from cifar_zoo.results import as_text, pack, read_records, table
 from cifar_zoo.training.recipes import find_recipe

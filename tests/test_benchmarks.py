@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import layer_table
+from cifar_zoo.evaluation.costs import layer_table
 from cifar_zoo.training.batches import ShuffledBatches
 from cifar_zoo.training.recipes import find_recipe
 

@@ -1,36 +1,120 @@
-"""`cifar-zoo evaluate`: measure the accuracy of published weights or of a weights file."""
+"""`cifar-zoo evaluate`: measure published weights, a weights file or an exported file."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
+from cifar_zoo.checks import integer
 from cifar_zoo.cli.backend import load_network
 from cifar_zoo.cli.output import print_json
+from cifar_zoo.errors import CifarZooError
 
 
 @click.command()
 @click.argument("name")
 @click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
 @click.option(
-    "--data", help="Path of CIFAR-10: an .npz file, folder or archive.  [default: CIFAR_ZOO_DATA, cache, download]"
+    "--data",
+    help="Path of CIFAR-10: an .npz file, folder or archive; or of a file of CIFAR-10.1 or CIFAR-10.2.  "
+    "[default: CIFAR_ZOO_DATA, cache, download]",
 )
 @click.option("--tta", is_flag=True, help="Also measure with test-time augmentation.")
+@click.option(
+    "--corruptions",
+    is_flag=False,
+    flag_value="make",
+    help="Also measure on the corruptions of CIFAR-10-C: of its published files in a folder, or made here.",
+)
+@click.option("--unknown", help="Folder with images of no class, to measure how well they are told from the others.")
+@click.option("--human", help="Path of cifar10h-probs.npy (CIFAR-10H), to compare with the answers of people.")
+@click.option(
+    "--held-out", type=int, help="Number of training images that `fit --holdout` held out, to fit a temperature."
+)
+@click.option("--report", help="Folder for report.json, report.html and plots.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(name: str, weights: str, data: str | None, tta: bool, as_json: bool) -> None:
+def evaluate(
+    name: str,
+    weights: str,
+    data: str | None,
+    tta: bool,
+    corruptions: str | None,
+    unknown: str | None,
+    human: str | None,
+    held_out: int | None,
+    report: str | None,
+    as_json: bool,
+) -> None:
     """Measure the accuracy and loss of the network NAME, or of an exported .onnx file, on the CIFAR-10 test images."""
     load_network(name, weights)
     from cifar_zoo.evaluation.evaluate import evaluate as measure
 
-    metrics = measure(name, data, weights=weights, tta=tta)
+    figures = measure(
+        name,
+        data,
+        weights=weights,
+        tta=tta,
+        held_out=None if held_out is None else _held_out(name, weights, data, held_out),
+        human=human,
+        corruptions=corruptions is not None and (corruptions == "make" or corruptions),
+        unknown=unknown,
+        report=report,
+        verbose=1,
+    )
     if as_json:
-        print_json({"name": name, "weights": weights, **metrics})
+        print_json({"name": name, "weights": weights, **figures})
         return
+    low, high = figures["accuracy_interval"]
     click.echo(
-        f"{name}: {metrics['accuracy']:.2%} of {metrics['images']} test images ({metrics['correct']} right), "
-        f"loss {metrics['loss']:.4f}"
+        f"{name}: {figures['accuracy']:.2%} of {figures['images']} test images ({figures['correct']} right, 95 % "
+        f"interval {low:.2%} to {high:.2%})\n"
+        f"loss {figures['loss']:.4f}, Brier score {figures['brier']:.4f}, calibration error {figures['ece']:.2%}"
     )
     if tta:
         click.echo(
-            f"with test-time augmentation (flip and shift, six views): {metrics['tta_accuracy']:.2%} "
-            f"({metrics['tta_correct']} right), loss {metrics['tta_loss']:.4f}"
+            f"with test-time augmentation (flip and shift, six views): {figures['tta_accuracy']:.2%} "
+            f"({figures['tta_correct']} right), loss {figures['tta_loss']:.4f}"
         )
+    _print_sections(figures)
+    if report is not None:
+        click.echo(f"the report is in {report}: report.html")
+
+
+def _print_sections(figures: dict[str, Any]) -> None:
+    if found := figures.get("temperature"):
+        click.echo(
+            f"with the temperature {found['temperature']:.3f}, fitted to {found['held_out']} held-out images: "
+            f"loss {found['loss']:.4f}, calibration error {found['ece']:.2%}"
+        )
+    if found := figures.get("human"):
+        click.echo(
+            f"people (CIFAR-10H): cross-entropy {found['cross_entropy']:.4f}, rank correlation of the entropies "
+            f"{found['entropy_correlation']:.3f}"
+        )
+    if found := figures.get("corruptions"):
+        click.echo(f"corrupted images ({found['set']}): {found['mean_accuracy']:.2%} on average")
+        for name, accuracy in found["accuracy"].items():
+            click.echo(f"  {name:18}" + "".join(f"{value:8.2%}" for value in accuracy))
+    if found := figures.get("unknown"):
+        click.echo(f"{found['images']} unknown images:")
+        for name, score in found.items():
+            if isinstance(score, dict):
+                click.echo(f"  {name:12} AUROC {score['auroc']:.2%}, FPR at 95 % TPR {score['fpr95']:.2%}")
+
+
+def _held_out(name: str, weights: str, data: str | None, count: int) -> Any:
+    """Return the last training images, which `fit --holdout` holds out."""
+    from cifar_zoo.data.cifar10 import load_cifar10
+    from cifar_zoo.evaluation.onnx_model import is_onnx
+
+    if not is_onnx(name) and not Path(weights).suffix:  # a tag
+        raise CifarZooError(
+            f"the published weights of {name} were trained on all training images, and a temperature that is fitted to "
+            "these would be wrong; train with `cifar-zoo fit --holdout`, and give its weights file to --weights"
+        )
+    (x, y), _ = load_cifar10(data)
+    if not 0 < integer("--held-out", count) < len(x):
+        raise CifarZooError(f"--held-out must be from 1 to {len(x) - 1}, not {count}")
+    return x[-count:], y[-count:]

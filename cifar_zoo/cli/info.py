@@ -26,7 +26,7 @@ def info(name: str, brief: bool, as_json: bool) -> None:
     table = []
     if not brief:
         load_backend()
-        from cifar_zoo.evaluation.inspection import abstract_model, layer_table, sandbox_flops
+        from cifar_zoo.evaluation.costs import abstract_model, layer_table, sandbox_flops
 
         model = abstract_model(name)
         table = layer_table(model)

@@ -52,6 +52,28 @@ def logits_model(model: keras.Model) -> tuple[keras.Model, bool]:
     return model, gives_logits(model)
 
 
+def features_model(model: keras.Model) -> keras.Model:
+    """The part of a model up to the input of its classifier, averaged over the positions of a feature map.
+
+    The classifier is the first layer whose name starts with "classifier", as in the networks of this package, or else
+    the last layer with weights.
+
+    Raises:
+        CifarZooError: If it has no such layer, or the layer has several inputs.
+    """
+    weighted = [layer for layer in model.layers if layer.weights]
+    named = [layer for layer in weighted if layer.name.startswith("classifier")]
+    if not weighted:
+        raise CifarZooError(f"{model.name} has no layer with weights that could be its classifier")
+    try:
+        x = (named or weighted[-1:])[0].input
+        if len(x.shape) == 4:
+            x = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+        return keras.Model(model.inputs[0], x)
+    except (AttributeError, ValueError) as error:  # a list of inputs, or a layer that is called several times
+        raise CifarZooError(f"{model.name}: the input of its classifier cannot be found: {error}") from error
+
+
 def _last_operation(model: keras.Model) -> Any:
     """The layer or operation that the outputs of a model come from, inside of nested models too."""
     for last in reversed(getattr(model, "operations", model.layers)):

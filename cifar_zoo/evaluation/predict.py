@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,11 +15,12 @@ import numpy as np
 
 from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import CLASSES
-from cifar_zoo.data.images import from_pillow, read_image
+from cifar_zoo.data.images import center_crop, from_pillow, read_image
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.evaluation.evaluate import load, predict_logits
+from cifar_zoo.evaluation.logits import load, predict_logits
 from cifar_zoo.evaluation.metrics import softmax
 from cifar_zoo.evaluation.onnx_model import OnnxModel, is_onnx
+from cifar_zoo.files import make_folder, named_path, write_atomically
 from cifar_zoo.lazy import keras
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256  # images in memory
+_ENLARGED = 8  # how much larger an explained image is drawn
 
 
 def predict(
@@ -35,6 +39,7 @@ def predict(
     top: int = 3,
     from_logits: bool | None = None,
     class_names: Sequence[str] | None = None,
+    explain: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """Name the most probable classes of images.
 
@@ -49,11 +54,13 @@ def predict(
             sigmoid give probabilities, anything else gives logits.
         class_names: The names of the classes, in the order of the network's outputs. By default those that an .onnx
             file holds, or else those of CIFAR-10.
+        explain: Path of a folder, or None. For each image a PNG file is written that shows where the network saw the
+            best class: its Grad-CAM heat map over the image as the network sees it. Not for .onnx files.
 
     Returns:
         For each image `{"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}`, the best class first. The
         path is None unless the image is a file. An image whose scores are not finite has no classes, and a warning
-        names it.
+        names it. With `explain` also `"explanation"`, the path of the PNG file.
 
     Raises:
         CifarZooError: If there are no images, one cannot be read, or the network does not give one score a class.
@@ -67,6 +74,8 @@ def predict(
         raise CifarZooError(f"top must be from 1 to {len(class_names)}, not {top}")
     if isinstance(images, (str, os.PathLike)) or not isinstance(images, Iterable):
         raise CifarZooError(f"images must be a list or another iterable of images, not {images!r}")
+    if explain is not None and isinstance(model, OnnxModel):
+        raise CifarZooError(f"{model.name} is an .onnx file; explain needs the network in Keras")
     remaining = iter(images)
     results: list[dict[str, Any]] = []
     while chunk := list(islice(remaining, _AT_ONCE)):
@@ -78,9 +87,8 @@ def predict(
                 f"{model.name} gives {model.output_shape}, not the scores of {len(class_names)} classes; "
                 "class_names names those of your own network"
             )
-        for image, name, scores in zip(
-            chunk, names, softmax(predict_logits(model, pixels, from_logits=from_logits)), strict=True
-        ):
+        chunk_scores = softmax(predict_logits(model, pixels, from_logits=from_logits))
+        for image, name, scores in zip(chunk, names, chunk_scores, strict=True):
             best = np.argsort(-scores, kind="stable")[:top]
             if not np.isfinite(scores).all():
                 _log.warning("%s gives scores for %s that are not finite", model.name, name)
@@ -88,9 +96,67 @@ def predict(
             classes = [{"class": class_names[i], "probability": round(float(scores[i]), 6)} for i in best]
             path = str(image) if isinstance(image, (str, os.PathLike)) else None
             results.append({"path": path, "classes": classes})
+        if explain is not None:
+            _explain(model, pixels, results[-len(chunk) :], class_names, Path(explain), len(results) - len(chunk))
     if not results:
         raise CifarZooError("there are no images to classify: the list is empty")
     return results
+
+
+def _explain(
+    model: Any, pixels: np.ndarray, results: list[dict[str, Any]], class_names: list[str], folder: Path, first: int
+) -> None:
+    """Write the heat map of the best class of each image, and add its path to the result."""
+    from PIL import Image
+
+    from cifar_zoo.evaluation.inspection import grad_cam, overlay
+
+    named = [number for number, result in enumerate(results) if result["classes"]]
+    best = np.array([class_names.index(results[number]["classes"][0]["class"]) for number in named], int)
+    height, width = model.input_shape[1:3]
+    folder = named_path(folder)
+    make_folder(folder)
+    for number, image, heat in zip(
+        named,
+        center_crop(pixels[named], height, width),
+        grad_cam(model, pixels[named], best) if named else (),
+        strict=True,
+    ):
+        size = (_ENLARGED * image.shape[1], _ENLARGED * image.shape[0])
+        enlarged = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+        smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+        result = results[number]
+        stem = Path(result["path"]).stem if result["path"] else "image"
+        file = folder / f"{first + number:04}-{stem}-{result['classes'][0]['class']}.png"
+        drawn = Image.fromarray(overlay(enlarged, smooth))
+        write_atomically(file, functools.partial(drawn.save, format="PNG"))
+        result["explanation"] = str(file)
+
+
+def latency(model: keras.Model | OnnxModel, image: np.ndarray, seconds: float = 2.0) -> dict[str, float]:
+    """Measure how long a network takes for one image, after a warm-up.
+
+    Args:
+        model: A functional or Sequential model, or an `OnnxModel`.
+        image: Pixels 0..255 (rows, columns, channels), cropped to the center of the network's input size.
+        seconds: Float. For how long to measure, at least ten calls.
+
+    Returns:
+        A dict with the `median` and the 95th percentile `p95`, in milliseconds, and the number of `calls`. A call is
+        `predict_on_batch`, from pixels in memory to class scores.
+    """
+    x = center_crop(image[None], *model.input_shape[1:3])
+    call = model.predict if isinstance(model, OnnxModel) else model.predict_on_batch
+    for _ in range(3):
+        call(x)
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 10 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call(x)
+        taken.append(1e3 * (time.perf_counter() - start))
+    median, p95 = np.quantile(taken, [0.5, 0.95])
+    return {"median": float(median), "p95": float(p95), "calls": len(taken)}
 
 
 def _name(image: Any, number: int) -> str:

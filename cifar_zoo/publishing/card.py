@@ -18,7 +18,12 @@ TTA = "accuracy with test-time augmentation"
 
 
 def card(
-    name: str, tag: str, entry: Entry, tta_accuracy: float | None = None, exported: dict[str, Any] | None = None
+    name: str,
+    tag: str,
+    entry: Entry,
+    tta_accuracy: float | None = None,
+    exported: dict[str, Any] | None = None,
+    evaluated: dict[str, Any] | None = None,
 ) -> str:
     """Return the model card of a weights file.
 
@@ -27,13 +32,15 @@ def card(
         tag: String. Tag of the weights.
         entry: `Entry` of the manifest.
         tta_accuracy: Float in [0, 1]. Test accuracy with test-time augmentation, or None if it was not measured.
-        exported: Dict. What `exported_figures` returns for the entry; None leaves them out.
+        exported: Dict. What benchmarks/inference.py measured with the entry's weights; None leaves it out.
+        evaluated: Dict. Likewise of benchmarks/evaluation.py.
     """
     info = model_info(name)
     recipe = "\n".join(f"| {key} | {value} |" for key, value in entry.recipe.items())
     versions = ", ".join(f"{package} {number}" for package, number in entry.versions.items())
     published = "".join(_published(row, 100 * entry.test_accuracy) for row in info.rows)
     with_tta = "" if tta_accuracy is None else f"\n- With test-time augmentation (flip and shift): {tta_accuracy:.2%}"
+    further = with_tta + published + _evaluated(evaluated) + _exported(exported)
     return f"""{_front_matter({name: _results(entry, tta_accuracy)}, entry.license)}
 # {name}, {tag}
 
@@ -43,7 +50,7 @@ def card(
 - Parameters: {entry.params:,}
 - Input: pixels 0..255, {" x ".join(map(str, info.input_shape))}; larger images are cropped to the middle
 - Test accuracy: {entry.test_accuracy:.2%} on the 10,000 test images, measured once, after the last of
-  {entry.epochs} epochs, on this float16 file, without test-time augmentation{with_tta}{published}{_exported(exported)}
+  {entry.epochs} epochs, on this float16 file, without test-time augmentation{further}
 - Trained with `{entry.command}` (seed {entry.seed}, {entry.precision}) on {entry.hardware}; {versions};
   commit `{entry.commit}`
 
@@ -62,12 +69,30 @@ the web of 2008, with the biases of that source; do not use it for decisions abo
 """
 
 
-def exported_figures(results_dir: Path, entry: Entry) -> dict[str, Any] | None:
-    """Return what benchmarks/inference.py measured with the weights of an entry, or None if it has not yet."""
-    file = results_dir / "inference.json"
+def benchmark_figures(file: Path, entry: Entry) -> dict[str, Any] | None:
+    """Return what a benchmark measured with the weights of an entry, or None if it has not yet.
+
+    Args:
+        file: Path of the JSON file that benchmarks/inference.py or benchmarks/evaluation.py writes.
+        entry: `Entry` of the manifest.
+    """
     report = read_json(file) if file.exists() else {"networks": []}
     found = next((figures for figures in report["networks"] if figures["sha256"] == entry.sha256), None)
     return found and {**found, "hardware": report["environment"]["hardware"]}
+
+
+def _evaluated(figures: dict[str, Any] | None) -> str:
+    """Return the lines on calibration, corrupted and unknown images, or "" if nothing was measured."""
+    if figures is None:
+        return ""
+    low, high = figures["accuracy_interval"]
+    digits = figures["unknown"]["digits"]
+    score = max(("max_softmax", "energy", "knn"), key=lambda name: digits[name]["auroc"] if name in digits else 0.0)
+    return f"""
+- 95% interval of the accuracy: {low:.2%} to {high:.2%}. NLL {figures["loss"]:.4f}, Brier score {figures["brier"]:.4f},
+  expected calibration error {figures["ece"]:.2%} (15 bins)
+- On images with the corruptions of CIFAR-10-C: {figures["corruptions"]["mean_accuracy"]:.2%} on average. Handwritten
+  digits are told from the test images with an AUROC of {digits[score]["auroc"]:.2%} ({score})"""
 
 
 def _exported(figures: dict[str, Any] | None) -> str:

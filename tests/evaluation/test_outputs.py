@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 import cifar_zoo
 from cifar_zoo import CifarZooError, evaluate, predict
-from cifar_zoo.evaluation.evaluate import predict_logits
+from cifar_zoo.evaluation.logits import predict_logits
 from cifar_zoo.evaluation.outputs import gives_logits, logits_model
 
 SCORES = np.array([[2.0, -1.0, 0.5], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [0.7999, 0.1001, 0.1]], "float32")

@@ -116,7 +116,7 @@ def test_figures_of_a_network_by_hand(side, probabilities):
     plain_correct, plain_loss = averaged_by_numpy([(1, views[0][1])], log_probabilities, y)
     assert figures["correct"] == plain_correct and figures["loss"] == pytest.approx(plain_loss, rel=1e-6)
     assert abs(plain_loss - loss) > 1e-3
-    assert list(figures) == ["accuracy", "loss", "correct", "images", "tta_accuracy", "tta_loss", "tta_correct"]
+    assert {key for key in figures if key.startswith("tta_")} == {"tta_accuracy", "tta_loss", "tta_correct"}
     assert evaluate(model, (x, y), batch_size=128) == {k: v for k, v in figures.items() if not k.startswith("tta")}
 
 

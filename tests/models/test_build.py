@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import abstract_model
+from cifar_zoo.evaluation.costs import abstract_model
 from cifar_zoo.models import resnet20, squeeze1
 
 

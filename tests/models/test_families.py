@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import abstract_model, layer_table
+from cifar_zoo.evaluation.costs import abstract_model, layer_table
 
 MODELS = Path(cifar_zoo.models.__file__).parent
 SHARED = {"blocks", "build", "lazy"}

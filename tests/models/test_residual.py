@@ -11,7 +11,7 @@ from keras import ops
 from reference import F, compare, convolve, dense, torch
 
 import cifar_zoo
-from cifar_zoo.evaluation.inspection import abstract_model
+from cifar_zoo.evaluation.costs import abstract_model
 from cifar_zoo.models import blocks, preact_resnet, pyramidnet, resnext, shake_shake, sknet, wide_resnet
 from cifar_zoo.models.build import normalize
 
