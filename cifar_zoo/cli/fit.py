@@ -53,6 +53,9 @@ NAMES = {"test": "test", "holdout": "held-out"}  # the evaluated images, in orde
     help="Evaluate the test images at the end.  [default: yes, unless images are held out]",
 )
 @click.option("--max-minutes", type=float, help="Time limit, shortly before which training stops with a checkpoint.")
+@click.option(
+    "--data-parallel", is_flag=True, help="Let all devices of this machine share each batch (JAX backend only)."
+)
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Resume the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the metrics, as JSON.")
 def fit(
@@ -62,6 +65,7 @@ def fit(
     seeds: str,
     run_dir: str | None,
     max_minutes: float | None,
+    data_parallel: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -77,8 +81,12 @@ def fit(
     load_backend(training=True)
     import keras
 
+    from cifar_zoo.backend.distribution import distribute_data
     from cifar_zoo.training.fit import fit_cifar10
 
+    if data_parallel:
+        devices = distribute_data()
+        click.echo(f"{devices} devices share each batch", err=as_json)
     runs: list[Run] = []
     for seed in numbers:
         left = max_minutes

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_zoo.backend.distribution import predict
 from cifar_zoo.backend.gradients import value_and_gradient
 from cifar_zoo.checks import integer
 from cifar_zoo.data.images import center_crop
@@ -58,7 +59,7 @@ def grad_cam(
     maps = []
     for start in range(0, len(x), _BATCH):
         part = slice(start, start + _BATCH)
-        features = np.asarray(trunk.predict(x[part], verbose=0), "float32")
+        features = np.asarray(predict(trunk, x[part], _BATCH), "float32")
 
         def score(tensor: Any, part: slice = part) -> Any:
             scores = head(tensor, training=False)
@@ -135,7 +136,7 @@ def outputs_of(model: keras.Model, layers: Sequence[str], images: np.ndarray) ->
     x = center_crop(np.asarray(images), *model.input_shape[1:3])
     part = keras.Model(model.inputs[0], [model.get_layer(layer).output for layer in layers])
     for start in range(0, len(x), _BATCH):
-        found = part.predict(x[start : start + _BATCH], verbose=0)
+        found = predict(part, x[start : start + _BATCH], _BATCH)
         yield found if isinstance(found, list) else [found]  # Keras returns a single output without the list
 
 

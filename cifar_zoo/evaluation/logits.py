@@ -38,7 +38,7 @@ def predict_logits(
     """
     batch_size = min(integer("batch_size", batch_size), max(len(images), 1))
     cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
-    outputs = np.asarray(model.predict(cropped, batch_size=batch_size, verbose=0))
+    outputs = np.asarray(_predict(model, cropped, batch_size))
     if gives_logits(model) if from_logits is None else from_logits:
         return outputs.astype("float64")
     return metrics.to_logits(outputs)
@@ -56,4 +56,13 @@ def predict_features(model: keras.Model, images: np.ndarray, *, batch_size: int 
         CifarZooError: If the network has no classifier that can be found, or the images are too small.
     """
     cropped = center_crop(np.asarray(images), *model.input_shape[1:3])
-    return np.asarray(features_model(model).predict(cropped, batch_size=batch_size, verbose=0))
+    return np.asarray(_predict(features_model(model), cropped, batch_size))
+
+
+def _predict(model: keras.Model | OnnxModel, x: np.ndarray, batch_size: int) -> np.ndarray:
+    if isinstance(model, OnnxModel):
+        return model.predict(x, batch_size=batch_size)
+    from cifar_zoo.backend.distribution import predict  # imports Keras, which .onnx files do without
+
+    found: np.ndarray = predict(model, x, batch_size)
+    return found

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.backend.compile_cache import keeping_compiled_steps
+from cifar_zoo.backend.distribution import check_distribution
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
@@ -138,6 +139,8 @@ def fit_cifar10(
     Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
         and rounded to float16, so the accuracy is that of the file.
 
+    With the JAX backend, all devices of `keras.distribution.DataParallel` share each batch; docs/distributed.md says how.
+
     Raises:
         CifarZooError: If an argument is invalid, if the run directory contains a run of another configuration or is in
             use by another training, or if the loss is not finite.
@@ -162,6 +165,7 @@ def fit_cifar10(
             initial_weights, model = None, model_info(model).build()
         else:
             initial_weights = hash_initial_weights(model)
+        check_distribution(min(recipe.batch_size, len(splits.train[0])))
         _check_network(model, recipe)
         _check_images(splits.train[0], model, recipe)
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
+from cifar_zoo.backend.distribution import predict
 from cifar_zoo.data.cifar10 import Split
+from cifar_zoo.evaluation.metrics import accuracy, cross_entropy, to_logits
 from cifar_zoo.training.callbacks.session import Session
 
 
@@ -35,8 +38,10 @@ class HistoryLogger(keras.callbacks.Callback):
             return
         seconds = session.clock.seconds - session.clock.spent_on_checkpoints - self._began
         if self.held_out is not None:
-            measured = self.model.evaluate(*self.held_out, batch_size=500, verbose=0, return_dict=True)
-            logs.update({f"val_{name}": value for name, value in measured.items()})
+            images, labels = self.held_out
+            scores = np.asarray(predict(self.model, images, 500))
+            logits = scores if self.model.from_logits else to_logits(scores)
+            logs.update(val_loss=cross_entropy(logits, labels), val_accuracy=accuracy(logits, labels))
             session.clock.start(step)
         session.history.append(
             {
