@@ -43,33 +43,56 @@ def lines() -> list[TableRow]:
     return table(results())
 
 
-def networks() -> str:
-    """The table of README.md: every network, its size and its accuracy."""
-    rows = ["| network | parameters | input | published % | ours % | |", "| --- | ---: | --- | ---: | ---: | --- |"]
-    for info in _infos():
-        height, width, _ = info.input_shape
-        accuracies = f"{_published(info)} | {_ours(info)}"
-        rows.append(f"| {info.name} | {info.params:,} | {height}x{width} | {accuracies} | {info.summary} |")
+@cache
+def measured(benchmark: str) -> dict[str, dict]:
+    """What a benchmark measured with the published weights, by network: results/inference.json or evaluation.json."""
+    return {row["network"]: row for row in json.loads((ROOT / "results" / f"{benchmark}.json").read_text())["networks"]}
+
+
+def best() -> str:
+    """The table of README.md: the twelve networks with the best published weights."""
+    rows = [
+        "| network | parameters | accuracy, % | published, % | file | one image, ms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    entries = {name: max(tags.values(), key=lambda entry: entry.best) for name, tags in read_manifest().items()}
+    for name in sorted(entries, key=lambda name: -entries[name].test_accuracy)[:12]:
+        info, entry = cifar_zoo.model_info(name), entries[name]
+        rows.append(
+            f"| {name} | {info.params:,} | {100 * entry.test_accuracy:.2f} | {_published(info)} "
+            f"| {entry.bytes / 1e6:.1f} MB | {_latency(name)} |"
+        )
     return "\n".join(rows)
 
 
 def costs() -> str:
-    """The table of docs/models.md: the cost of each network, its paper and its published row."""
+    """The table of docs/models.md: what each network reaches and costs, its paper and its published row."""
     rows = [
-        "| network | paper | parameters | trainable | multiply-adds | activations | published row | ours % |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
+        "| network | ours, % | published row | parameters | trainable | multiply-adds | activations | NLL | ECE, % "
+        "| one image, ms | file, MB | input | paper |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for info in _infos():
         costs = layer_table(info.name)
         multiply_adds = f"{sum(row.multiply_adds for row in costs) / 1e6:,.1f} M"
         megabytes = f"{4 * sum(row.activations for row in costs) / 1e6:,.1f} MB"
         paper = re.sub(r"arXiv:(\d+\.\d+)", r"[\1](https://arxiv.org/abs/\1)", info.paper)
-        published = "; ".join(f"{row.name} {f'{row.accuracy:.2f}%' if row.accuracy else '-'}" for row in info.rows)
+        published = "; ".join(f"{f'{row.accuracy:.2f} ' if row.accuracy else ''}{row.name}" for row in info.rows)
+        found = measured("evaluation").get(info.name)
+        calibration = f"{found['loss']:.3f} | {100 * found['ece']:.2f}" if found else " | "
+        size = "; ".join(f"{entry.bytes / 1e6:.1f}" for entry in read_manifest().get(info.name, {}).values() if entry.best)
+        height, width, _ = info.input_shape
         rows.append(
-            f"| {info.name} | {paper} | {info.params:,} | {info.trainable:,} | {multiply_adds} | {megabytes} "
-            f"| {published} | {_ours(info)} |"
+            f"| {info.name} | {_ours(info)} | {published} | {info.params:,} | {info.trainable:,} | {multiply_adds} "
+            f"| {megabytes} | {calibration} | {_latency(info.name)} | {size} | {height}x{width} | {paper} |"
         )
     return "\n".join(rows)
+
+
+def _latency(name: str) -> str:
+    """The median latency of one image with ONNX Runtime, in milliseconds, or "" if it was not measured."""
+    found = measured("inference").get(name)
+    return f"{found['latency_ms']['onnx'][0]:.2f}" if found else ""
 
 
 def layers() -> str:
@@ -387,7 +410,7 @@ def _ours(info: ModelInfo) -> str:
 
 
 TABLES = {
-    "README.md": {"networks": networks},
+    "README.md": {"best": best},
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed, "every step": every_step},
