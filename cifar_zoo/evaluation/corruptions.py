@@ -398,7 +398,7 @@ def _plasma(shape: tuple[int, ...], decay: float, random: np.random.Generator) -
 # color and the two main directions in which colors differ from it, in pixels 0..255 (as standard deviations); the share
 # of fine grain in the variance and the exponent of its spectrum f^-exponent; and a measure of the skewness. The grain
 # was adjusted within what fits the photographs until resnet20 and nin were as accurate as with them: on 3,000 test
-# images, at severities 2, 3 and 5, the accuracies differ by 1.0 percentage points at most.
+# images, at severities 2, 3 and 5, the accuracies differ by about 1 percentage point at most.
 _FROST = (
     ((78, 148, 165), (26, 16, 12), (-8, 5, 10), 0.27, 0.0, 0.2),
     ((198, 203, 212), (21, 22, 22), (1.5, 0, -1.5), 0.5, 0.3, -0.33),
