@@ -7,6 +7,7 @@ from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.predict import predict as predict
 from .exporting.export import export as export
 from .models.build import Architecture as Architecture
+from .publishing.push import push_to_hub as push_to_hub
 from .registry import create_model as create_model
 from .registry import list_models as list_models
 from .registry import model_info as model_info

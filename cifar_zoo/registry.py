@@ -51,7 +51,7 @@ class Constructor(Protocol):
 
         Args:
             weights: None, string or path. None for random weights, "cifar10" for the best published ones, the tag of
-                one training, or the path of a .weights.h5 file.
+                one training, the path of a .weights.h5 file, or a repository of the hub, `hf://ORG/NAME[@REVISION]`.
             include_top: Boolean. Whether the network ends in its classifier.
             input_shape: Tuple (height, width, channels) of the images, channels last. The height and the width may be
                 None where the network takes images of any size.
@@ -106,6 +106,9 @@ class WeightsProvider(Protocol):
 
     def check_pretrained(self, name: str, weights: str | os.PathLike[str]) -> None:
         """Raise an error if a network has no such weights, before the network is built, which may take long."""
+
+    def find_network(self, address: str) -> tuple[str, dict[str, Any]]:
+        """The registered name and the options of the network in a repository of the hub, `hf://ORG/NAME`."""
 
     def load_pretrained(self, model: "keras.Model", spec: "ModelInfo", weights: str | os.PathLike[str]) -> None:
         """Load pretrained weights, "cifar10", a tag or a path, into a model built by `spec`."""
@@ -319,10 +322,11 @@ def model_info(name: str) -> ModelInfo:
 
 
 def create_model(name: str, /, **options: Unpack[Options]) -> "keras.Model":
-    """Build a network by its registered name.
+    """Build a network by its registered name, or load one from the Hugging Face hub.
 
     Args:
-        name: The registered name.
+        name: The registered name, or the address `hf://ORG/NAME[@REVISION]` of a repository that
+            `cifar_zoo.push_to_hub` made, whose network, options and weights are taken.
         **options: Those of every constructor, for example `cifar_zoo.models.resnet20`.
 
     Returns:
@@ -332,4 +336,10 @@ def create_model(name: str, /, **options: Unpack[Options]) -> "keras.Model":
         TypeError: If there is no such option.
         CifarZooError: If no network has this name, a value cannot be used, or the weights do not exist or do not fit.
     """
+    if name.startswith("hf://"):
+        address = name
+        name, found = _weights_provider().find_network(address)
+        if options.get("weights", "cifar10") == "cifar10":  # those of the repository
+            options["weights"] = address
+        return model_info(name).build(**{**found, **options})
     return model_info(name).build(**options)

@@ -80,7 +80,9 @@ def costs() -> str:
         published = "; ".join(f"{f'{row.accuracy:.2f} ' if row.accuracy else ''}{row.name}" for row in info.rows)
         found = measured("evaluation").get(info.name)
         calibration = f"{found['loss']:.3f} | {100 * found['ece']:.2f}" if found else " | "
-        size = "; ".join(f"{entry.bytes / 1e6:.1f}" for entry in read_manifest().get(info.name, {}).values() if entry.best)
+        size = "; ".join(
+            f"{entry.bytes / 1e6:.1f}" for entry in read_manifest().get(info.name, {}).values() if entry.best
+        )
         height, width, _ = info.input_shape
         rows.append(
             f"| {info.name} | {_ours(info)} | {published} | {info.params:,} | {info.trainable:,} | {multiply_adds} "

@@ -30,8 +30,8 @@ def check_distribution(batch_size: int) -> None:
         raise CifarZooError(f"fit_cifar10 does not train under tf.distribute.{_tensorflow_strategy()}; {advice}")
     if backend == "torch" and int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
         raise CifarZooError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, as set by torchrun, and Keras does not train in several processes "
-            f"of PyTorch; {advice}"
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, as set by torchrun, and Keras does not train in several "
+            f"processes of PyTorch; {advice}"
         )
     if backend == "jax":
         import jax

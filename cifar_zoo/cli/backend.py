@@ -19,7 +19,8 @@ def load_network(name: str, weights: str) -> None:
         from cifar_zoo.registry import model_info
         from cifar_zoo.weights.store import check_pretrained
 
-        check_pretrained(model_info(name).name, weights)
+        if not name.startswith("hf://"):
+            check_pretrained(model_info(name).name, weights)
         load_backend()
 
 

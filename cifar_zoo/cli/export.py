@@ -49,13 +49,14 @@ def export(
     compared with the network before it is handed over.
     """
     load_network(name, weights)
+    stem = name.partition("@")[0].rpartition("/")[2]  # of an address hf://ORG/NAME@REVISION, too
     from cifar_zoo.exporting.export import FORMATS
     from cifar_zoo.exporting.export import export as write
 
     suffix = FORMATS[format_].suffix or "_saved_model"
     written = write(
         name,
-        output or Path(f"{name}.int8{suffix}" if int8 else f"{name}{suffix}"),
+        output or Path(f"{stem}.int8{suffix}" if int8 else f"{stem}{suffix}"),
         format_,
         weights=weights,
         int8=int8,

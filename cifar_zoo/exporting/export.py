@@ -141,7 +141,9 @@ def _check_packages(chosen: Format) -> None:
 
 
 def _origin(name: str, weights: str | Path | None) -> Metadata:
-    """Return where the weights of a registered network come from."""
+    """Return where the weights of a registered network, or of one in a repository of the hub, come from."""
+    if name.startswith("hf://"):
+        return {"weights": name}
     origin = {"network": model_info(name).name, "weights": str(weights or "random")}
     if isinstance(weights, str) and not weights.endswith(".h5"):
         entry = find_entry(origin["network"], weights)

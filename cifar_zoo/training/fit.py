@@ -139,7 +139,7 @@ def fit_cifar10(
     Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
         and rounded to float16, so the accuracy is that of the file.
 
-    With the JAX backend, all devices of `keras.distribution.DataParallel` share each batch; docs/distributed.md says how.
+    With the JAX backend, all devices of `keras.distribution.DataParallel` share each batch (docs/distributed.md).
 
     Raises:
         CifarZooError: If an argument is invalid, if the run directory contains a run of another configuration or is in

@@ -75,7 +75,7 @@ def download(entry: Entry) -> tuple[Path, bytes]:
             if found := read_cached(entry):  # another process has downloaded it meanwhile
                 return found
             url = f"{hub}/{entry.repository}/resolve/{entry.revision}/{entry.file}"
-            content = fetch(url, entry.bytes, entry.difference_of, _headers(credentials))
+            content = fetch(url, entry.bytes, entry.difference_of, request_headers(credentials))
             _keep(content, path)
     except DownloadError as error:
         raise CifarZooError(_explain(error, what, entry)) from error
@@ -196,7 +196,7 @@ def _parse_endpoint(given: str) -> tuple[str, dict[str, str]]:
     return f"{parts.scheme}://{after}", {"authorization": f"Basic {user}"}
 
 
-def _headers(credentials: dict[str, str]) -> dict[str, str]:
+def request_headers(credentials: dict[str, str]) -> dict[str, str]:
     """Return the headers of a request to the hub, with the user's token unless the endpoint has a password.
 
     `build_hf_headers` of huggingface_hub would first ask the hub for a list of programs that this one may run in.

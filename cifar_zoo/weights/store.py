@@ -9,12 +9,13 @@ import difflib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.registry import ModelInfo
 from cifar_zoo.weights.hub import download, read_cached
 from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
+from cifar_zoo.weights.remote import download_weights, is_address, parse_address, read_config
 
 if TYPE_CHECKING:
     import keras
@@ -114,8 +115,16 @@ def _others(name: str) -> str:
 
 def check_pretrained(name: str, weights: str | os.PathLike[str]) -> None:
     """Raise CifarZooError if the manifest has no such weights for a network. Files are checked when they are read."""
-    if not _is_file(weights):
+    if is_address(weights):
+        parse_address(str(weights))
+    elif not _is_file(weights):
         find_entry(name, str(weights))
+
+
+def find_network(address: str) -> tuple[str, dict[str, Any]]:
+    """Return the registered name of the network in a repository of the hub, and the options that it was built with."""
+    config = read_config(address)
+    return config["network"], {key: config[key] for key in ("classes", "input_shape")}
 
 
 def _is_file(weights: str | os.PathLike[str]) -> bool:
@@ -130,7 +139,8 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
         model: `keras.Model`. It may differ from the network of the weights in the number of classes, in the input shape
             or by `include_top=False`. All weights except those of such a classifier are then loaded.
         spec: `ModelInfo` of the network.
-        weights: A tag, "cifar10" for the best published weights, or the path of a .weights.h5 file.
+        weights: A tag, "cifar10" for the best published weights, the path of a .weights.h5 file, or the address
+            `hf://ORG/NAME[/TAG][@REVISION]` of a repository of the hub.
 
     Raises:
         CifarZooError: If there are no such weights, or if the file is invalid or does not fit the network. The network
@@ -138,9 +148,9 @@ def load_pretrained(model: keras.Model, spec: ModelInfo, weights: str | os.PathL
     """
     from cifar_zoo.weights import files  # imports Keras
 
-    given = _is_file(weights)
+    given = _is_file(weights) or is_address(weights)
     if given:
-        path = Path(weights)
+        path = download_weights(str(weights), spec.name) if is_address(weights) else Path(weights)
         stored = files.read_file(path, files.most_bytes(model))
     else:
         channels = model.input_shape[-1]
