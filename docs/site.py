@@ -5,8 +5,14 @@ of the repository that pages refer to. Run by mkdocs (mkdocs.yml).
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import inspect
+import os
 import re
+import subprocess
+import tarfile
+import tempfile
 from html import escape
 from pathlib import Path
 
@@ -20,6 +26,9 @@ from cifar_zoo.training.recipes import find_recipe
 from cifar_zoo.weights.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The npm package of ONNX Runtime Web, MIT license, and its SHA-512 in the npm registry.
+ORT = "onnxruntime-web@1.30.0"
+ORT_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 # Rooms with public functions that `cifar_zoo` itself does not export, and their modules.
 MODULES = {
     "evaluation": ("metrics", "ood", "robustness", "corruptions", "inspection", "costs"),
@@ -177,8 +186,29 @@ def reference() -> dict[str, str]:
     return pages
 
 
+def add_network_for_the_browser() -> None:
+    """Add what docs/try.md runs: an exported network, and ONNX Runtime Web from its npm package."""
+    int8 = bool(os.environ.get("CIFAR_ZOO_DATA"))  # int8 is calibrated with training images
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "network.onnx"
+        cifar_zoo.export("resnet20", exported, int8=int8)
+        content = {"network.onnx": exported.read_bytes()}
+        subprocess.run(["npm", "pack", "--silent", ORT], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        (package,) = Path(folder).glob("*.tgz")
+        digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+        if digest != ORT_SHA512:
+            raise SystemExit(f"{ORT} has another SHA-512 than expected: {digest}")
+        with tarfile.open(package) as archive:
+            for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+                content[name] = archive.extractfile(f"package/dist/{name}").read()
+    for name, data in content.items():
+        with mkdocs_gen_files.open(f"try/{name}", "wb") as file:
+            file.write(data)
+
+
 def main() -> None:
     """Add all pages."""
+    add_network_for_the_browser()
     records = list(read_records(ROOT / "results").values())
     index, nav = ["# Networks, one by one\n\n"], ["* [All](index.md)\n"]
     for name in cifar_zoo.list_models():

@@ -192,8 +192,9 @@ def test_the_commands_take_an_address(hub, zoo, tmp_path):
     done = zoo("predict", "hf://me/mine", tmp_path / "image.png", "--json")
     assert done.returncode == 0, done.stderr
     cifar_zoo.export("hf://me/mine", tmp_path / "net.onnx")
-    assert cifar_zoo.predict(tmp_path / "net.onnx", [X[0]])[0]["classes"][0]["class"] == (
-        cifar_zoo.predict("hf://me/mine", [X[0]])[0]["classes"][0]["class"]
+    assert (
+        cifar_zoo.predict(tmp_path / "net.onnx", [X[0]])[0]["classes"][0]["class"]
+        == (cifar_zoo.predict("hf://me/mine", [X[0]])[0]["classes"][0]["class"])
     )
     (expected,) = cifar_zoo.predict("squeeze1", [X[0]])
     assert json.loads(done.stdout)[0]["classes"][0]["class"] == expected["classes"][0]["class"]
