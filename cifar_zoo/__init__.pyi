@@ -14,6 +14,7 @@ from .registry import model_info as model_info
 from .registry import register_model as register_model
 from .training import optimizers as optimizers
 from .training import schedules as schedules
+from .training.finetune import finetune as finetune
 from .training.fit import Run as Run
 from .training.fit import fit_cifar10 as fit_cifar10
 from .training.recipe import Recipe as Recipe

@@ -149,9 +149,9 @@ def pack(
     Returns: the path of the file.
 
     Raises:
-        CifarZooError: If the run is unfinished, was not measured on all 10,000 test images, or differs from the other
-            runs of its tag in more than the seed; if a file of the run is damaged or of another run; or if the folder
-            is in use by another process.
+        CifarZooError: If the run is unfinished, is of other images than those of CIFAR-10, was not measured on all
+            10,000 test images, or differs from the other runs of its tag in more than the seed; if a file of the run is
+            damaged or of another run; or if the folder is in use by another process.
     """
     record = record_of(Path(run_dir), tag)
     file = record_file(record, Path(folder))
@@ -227,13 +227,22 @@ def check_group(record: RunRecord, folder: Path, run_dir: Path) -> None:
 
 
 def check_measured(metrics: dict[str, Any], run_dir: Path) -> None:
-    """Raise CifarZooError for the metrics of a run that was not measured on all test images."""
+    """Raise CifarZooError for the metrics of a run on other images, or not measured on all test images."""
+    dataset = metrics.get("dataset", "cifar10")  # absent in runs of earlier versions
+    others = CifarZooError(
+        f"{run_dir}: its images are not the 50,000 and 10,000 of CIFAR-10, and only runs on these are packed; use "
+        f"{run_dir / 'model.weights.h5'} by its path"
+    )
+    if dataset == "other":
+        raise others
     if "test_images" not in metrics:
         raise CifarZooError(
             f"{run_dir}: has no test accuracy, as images were held out of its training; train with all images"
         )
     if metrics["test_images"] != 10_000:
         raise CifarZooError(f"{run_dir}: measured on {metrics['test_images']} test images instead of all 10,000")
+    if dataset != "cifar10":
+        raise others
 
 
 def _training(result: RunRecord) -> tuple[Recipe, int, int]:

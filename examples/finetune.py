@@ -2,6 +2,8 @@
 
     python examples/finetune.py FOLDER
 
+This is how to do it with Keras alone; `cifar_zoo.finetune` does it in one call, with early stopping and checkpoints.
+
 FOLDER has one subfolder per class, with images of any size and format. Without it, scikit-learn's 1,797 handwritten
 digits of 8x8 pixels are written to such a folder, which shows how well the features of photographs transfer.
 

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = [
     "cifar_zoo/layers",
     "tests/layers",
+    "tests/training/test_finetune.py::test_a_run_stopped_for_time_goes_on",
+    "tests/training/test_finetune.py::test_first_the_classifier_alone_is_trained_and_then_all_that_was_not_frozen_before",
+    "tests/training/test_finetune.py::test_the_loss_with_class_weights",
     "tests/training/test_muon.py",
     "tests/training/test_optimizers.py",
     "tests/training/test_pruning.py::test_zeros_stay_and_all_else_moves",

@@ -13,6 +13,7 @@ from cifar_zoo.cli.cache import cache
 from cifar_zoo.cli.download import download
 from cifar_zoo.cli.evaluate import evaluate
 from cifar_zoo.cli.export import export
+from cifar_zoo.cli.finetune import finetune
 from cifar_zoo.cli.fit import fit
 from cifar_zoo.cli.info import info
 from cifar_zoo.cli.list import list_
@@ -31,8 +32,8 @@ def commands() -> None:
     """CIFAR-10 networks for Keras 3, with pretrained weights."""
 
 
-for _command in (list_, info, predict, evaluate, export, download, cache, recipes, fit, pack, publish, results):
-    commands.add_command(_command)
+for _each in (list_, info, predict, evaluate, export, download, cache, recipes, fit, finetune, pack, publish, results):
+    commands.add_command(_each)
 
 
 def main() -> None:

@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import open_file
 
 
 def load_network(name: str, weights: str) -> None:
     """Check that a network and its weights exist, and import what runs it, which for an .onnx file is not Keras."""
+    from cifar_zoo.evaluation.keras_file import is_keras_file
     from cifar_zoo.evaluation.onnx_model import is_onnx
 
     if not is_onnx(name):
         from cifar_zoo.registry import model_info
         from cifar_zoo.weights.store import check_pretrained
 
-        if not name.startswith("hf://"):
+        if is_keras_file(name):
+            open_file(name).close()  # raises if there is none
+        elif not name.startswith("hf://"):
             check_pretrained(model_info(name).name, weights)
         load_backend()
 

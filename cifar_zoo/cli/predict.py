@@ -20,23 +20,24 @@ from cifar_zoo.errors import escaped
 def predict(
     name: str, images: tuple[str, ...], weights: str, top: int, explain: str | None, timed: bool, as_json: bool
 ) -> None:
-    """Classify IMAGES with the network NAME, or with that of an exported .onnx file.
+    """Classify IMAGES with the network NAME, or with that of an exported .onnx file or of a .keras file.
 
     Image files may have any size, mode and format. An .onnx file is run by ONNX Runtime, without Keras.
     """
     load_network(name, weights)
-    from cifar_zoo.data.images import read_image
+    from cifar_zoo.data.images import read_image, side_for
     from cifar_zoo.evaluation.logits import load
     from cifar_zoo.evaluation.predict import latency
     from cifar_zoo.evaluation.predict import predict as classify
 
     results = classify(name, images, weights=weights, top=top, explain=explain)
-    taken = latency(load(name, weights), read_image(images[0])) if timed else None
+    network = load(name, weights) if timed else None
+    taken = latency(network, read_image(images[0], side_for(network.input_shape[1:]))) if network else None
     if as_json:
         print_json(results if taken is None else {"results": results, "latency_ms": taken})
         return
     for result in results:
-        guesses = [f"{guess['class']} {guess['probability']:.1%}" for guess in result["classes"]]
+        guesses = [f"{escaped(guess['class'])} {guess['probability']:.1%}" for guess in result["classes"]]
         named = ", ".join(guesses) or "the scores are not finite"
         click.echo(f"{escaped(result['path'])}: {named}")
     if explain is not None:

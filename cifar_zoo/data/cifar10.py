@@ -121,7 +121,7 @@ def _checked(data: Dataset, path: Path) -> Dataset:
 
 
 def check_split(
-    split: Split, where: str, side: int | None = None, *, channels: int = 3, classes: int = len(CLASSES)
+    split: Split, where: str, side: int | None = None, *, channels: int = 3, classes: int | None = len(CLASSES)
 ) -> Split:
     """Check the images and labels of one split, and return them as arrays.
 
@@ -131,7 +131,7 @@ def check_split(
         where: How messages name the split.
         side: Integer or None. The height and width that the images must have; None accepts any.
         channels: Integer. Number of channels that the images must have.
-        classes: Integer. Number of classes.
+        classes: Integer or None. Number of classes; None accepts any labels from 0.
 
     Returns: the images, and the labels (n,), as uint8 for up to 256 classes.
 
@@ -150,9 +150,10 @@ def check_split(
         y = y[:, 0]
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
         raise CifarZooError(f"{where} labels must be integers ({len(x)},), not {y.dtype} {y.shape}")
-    if y.min() < 0 or y.max() >= classes:
-        raise CifarZooError(f"{where} labels must be 0..{classes - 1}, not {y.min()}..{y.max()}")
-    return x, y.astype(np.uint8 if classes <= 256 else np.int64)
+    if y.min() < 0 or (classes is not None and y.max() >= classes):
+        last = "" if classes is None else classes - 1
+        raise CifarZooError(f"{where} labels must be 0..{last}, not {y.min()}..{y.max()}")
+    return x, y.astype(np.uint8 if (int(y.max()) + 1 if classes is None else classes) <= 256 else np.int64)
 
 
 def _described(value: Any) -> str:
@@ -224,6 +225,11 @@ def other_images(train: Split, test: Split) -> str:
         if not digest.startswith(wanted):
             others.append(f"the {split} images {start} to {start + 9_999}")
     return " and ".join(others)
+
+
+def is_cifar10(train: Split, test: Split) -> bool:
+    """Whether these are the 50,000 training images and the 10,000 test images of CIFAR-10, as `other_images` says."""
+    return (len(train[0]), len(test[0])) == (50_000, 10_000) and not other_images(train, test)
 
 
 def _join(folder: Path, suffix: str, read: Callable[[Path], Split]) -> Dataset:

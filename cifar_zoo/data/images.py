@@ -6,11 +6,13 @@ import contextlib
 import io
 import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.checks import integer
+from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.files import read_file
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SIDE = 32
 # Formats of images that Pillow decodes itself. Of the others, EPS would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+LARGEST_SIDE = 4096  # pixels, of resized images
 MOST_PIXELS = 50_000_000  # as much as cameras have; decoding them takes up to 1 GB
 _LARGEST_FILE = 200_000_000  # bytes; so many pixels without compression have 150 million
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -45,16 +48,75 @@ def center_crop(images: np.ndarray, height: int | None, width: int | None) -> np
     return images[:, top : top + height, left : left + width]
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an image file in the format of CIFAR-10.
+def check_image_size(value: Any) -> int:
+    """Check an argument `image_size` and return it as a Python integer.
+
+    Raises:
+        CifarZooError: If it is not an integer from 1 to `LARGEST_SIDE`.
+    """
+    side = integer("image_size", value)
+    if side > LARGEST_SIDE:
+        raise CifarZooError(f"image_size must be at most {LARGEST_SIDE}, not {shown(side)}")
+    return side
+
+
+def side_for(input_shape: Sequence[int | None]) -> int:
+    """The side of the squares that images are resized to for a network that takes (height, width, channels).
+
+    It is that of CIFAR-10's images, or of a network that takes larger ones. One that takes smaller ones crops them.
+    """
+    return max(SIDE, *(side or 0 for side in input_shape[:2]))
+
+
+def resized(images: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Bring images of any size to the format of CIFAR-10, as `read_image` does with files.
+
+    Args:
+        images: Array of whole numbers 0..255 of any dtype and of shape (n, rows, columns), or (n, rows, columns,
+            channels) with 1, 3 or 4 channels: gray, RGB or RGBA.
+        side: Height and width of the results in pixels.
+
+    Returns: uint8 (n, side, side, 3).
+
+    Raises:
+        CifarZooError: If they are anything else.
+    """
+    from PIL import Image
+
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,), (4,)) or not images.size:
+        raise CifarZooError(f"images must be (n, rows, columns) with 1, 3 or 4 channels or none, not {images.shape}")
+    if images.dtype != np.uint8:
+        whole = images.astype("uint8") if images.dtype.kind in "iuf" and _within(images, 0, 255) else None
+        if whole is None or (whole != images).any():
+            raise CifarZooError(f"images must be whole numbers 0..255, not {_range_of(images)}")
+        images = whole
+    if images.shape[1:] == (side, side, 3):
+        return images
+    return np.stack([from_pillow(Image.fromarray(image), side) for image in images])
+
+
+def _within(values: np.ndarray, least: float, most: float) -> bool:
+    return bool(least <= values.min() and values.max() <= most)  # false for NaN
+
+
+def _range_of(values: np.ndarray) -> str:
+    """The dtype of an array and, if it has numbers, the smallest and the largest one."""
+    return f"{values.dtype} {values.min():g}..{values.max():g}" if values.dtype.kind in "iuf" else str(values.dtype)
+
+
+def read_image(path: str | os.PathLike[str], side: int = SIDE) -> np.ndarray:
+    """Read an image file in the format of CIFAR-10, or as a larger or smaller square.
 
     The image is rotated according to its EXIF orientation, its central square is resized with an antialiasing filter,
     and transparent parts become white. Grayscale integers of 16 and 32 bits are taken as 0..65535, floats as 0..1.
 
     Args:
         path: Path of an image of any mode in one of `FORMATS`, of at most `MOST_PIXELS` and 200 MB.
+        side: Height and width of the result in pixels.
 
-    Returns: the pixels 0..255, RGB, uint8 (32, 32, 3).
+    Returns: the pixels 0..255, RGB, uint8 (side, side, 3).
 
     Raises:
         CifarZooError: If the file does not exist, is not such an image, or has values outside its range.
@@ -69,20 +131,21 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             warnings.simplefilter("ignore")  # of damaged metadata, and of a size that is checked here
             with Image.open(io.BytesIO(content), formats=formats) as image:
                 del content
-                return from_pillow(image)
+                return from_pillow(image, side)
     except Image.UnidentifiedImageError:
         raise CifarZooError(f"{str(path)!r} cannot be read as an image: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # the decoders of damaged files raise nearly anything
         raise CifarZooError(f"{str(path)!r} cannot be read as an image: {error}") from error
 
 
-def from_pillow(image: Image.Image) -> np.ndarray:
+def from_pillow(image: Image.Image, side: int = SIDE) -> np.ndarray:
     """Convert an image of Pillow to the format of CIFAR-10, as `read_image` does.
 
     Args:
         image: Pillow image of any mode.
+        side: Height and width of the result in pixels.
 
-    Returns: the pixels 0..255, RGB, uint8 (32, 32, 3).
+    Returns: the pixels 0..255, RGB, uint8 (side, side, 3).
 
     Raises:
         CifarZooError: If it has more than `MOST_PIXELS`, or values outside its range.
@@ -96,7 +159,7 @@ def from_pillow(image: Image.Image) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
     image = _eight_bits(image)
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS)
+    image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return np.asarray(image)

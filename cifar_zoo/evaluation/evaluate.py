@@ -58,9 +58,9 @@ def evaluate(
     """Measure a network on labeled images.
 
     Args:
-        model: A registered name; the path of an exported .onnx file; or a functional or Sequential model from (batch,
-            height, width, channels) pixels 0..255 to probabilities or logits (batch, classes). Larger images are
-            cropped to their center.
+        model: A registered name; the path of an exported .onnx file or of a .keras file; or a functional or Sequential
+            model from (batch, height, width, channels) pixels 0..255 to probabilities or logits (batch, classes).
+            Larger images are cropped to their center.
         data: `(images, labels)`; an iterable of such batches, for example a `tf.data.Dataset`; or a dataset as
             `load_cifar10` returns it, or a source for `load_cifar10`, of which the test images are used; or the path of
             a file of CIFAR-10.1 or CIFAR-10.2, as `cifar_zoo.data.variants.load_variant` takes it. Pixels are whole

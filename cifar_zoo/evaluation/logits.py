@@ -9,6 +9,7 @@ import numpy as np
 from cifar_zoo.checks import integer
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.evaluation import metrics
+from cifar_zoo.evaluation.keras_file import is_keras_file, load_keras_file
 from cifar_zoo.evaluation.onnx_model import OnnxModel, is_onnx
 from cifar_zoo.evaluation.outputs import features_model, gives_logits
 from cifar_zoo.lazy import keras
@@ -16,9 +17,11 @@ from cifar_zoo.registry import create_model
 
 
 def load(model: keras.Model | OnnxModel | str | Path, weights: str | Path) -> keras.Model | OnnxModel:
-    """Return the network that a registered name or the path of an .onnx file stands for, or the given network."""
+    """Return the network that a name or the path of an .onnx or .keras file stands for, or the given network."""
     if is_onnx(model):
         return OnnxModel(model)
+    if is_keras_file(model):
+        return load_keras_file(model)
     return create_model(model, weights=weights) if isinstance(model, str) else model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from cifar_zoo.errors import CifarZooError
@@ -72,6 +73,14 @@ def features_model(model: keras.Model) -> keras.Model:
         return keras.Model(model.inputs[0], x)
     except (AttributeError, ValueError) as error:  # a list of inputs, or a layer that is called several times
         raise CifarZooError(f"{model.name}: the input of its classifier cannot be found: {error}") from error
+
+
+def class_names_of(model: keras.Model | OnnxModel | str | Path) -> list[str] | None:
+    """The names of the classes that a model keeps, in a `ClassScores` layer at its end or in an ONNX file, or None."""
+    if isinstance(model, OnnxModel):
+        return model.class_names
+    layers = getattr(model, "layers", None)
+    return getattr(layers[-1], "class_names", None) if layers else None
 
 
 def _last_operation(model: keras.Model) -> Any:

@@ -15,11 +15,13 @@ import numpy as np
 
 from cifar_zoo.checks import integer
 from cifar_zoo.data.cifar10 import CLASSES
-from cifar_zoo.data.images import center_crop, from_pillow, read_image
+from cifar_zoo.data.images import SIDE, center_crop, from_pillow, read_image, side_for
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.evaluation.keras_file import is_keras_file
 from cifar_zoo.evaluation.logits import load, predict_logits
 from cifar_zoo.evaluation.metrics import softmax
 from cifar_zoo.evaluation.onnx_model import OnnxModel, is_onnx
+from cifar_zoo.evaluation.outputs import class_names_of
 from cifar_zoo.files import make_folder, named_path, write_atomically
 from cifar_zoo.lazy import keras
 
@@ -44,16 +46,17 @@ def predict(
     """Name the most probable classes of images.
 
     Args:
-        model: A registered name; the path of an exported .onnx file; or a network that gives a probability or logit for
-            each class.
+        model: A registered name; the path of an exported .onnx file or of a .keras file; or a network that gives a
+            probability or logit for each class.
         images: Images of any size: paths of files, read as `read_image` does; arrays of pixels 0..255, uint8 (rows,
             columns, 3); or images of Pillow. Any iterable of these, so also an array (n, rows, columns, 3).
         weights: For a name: "cifar10", a tag or a path.
-        top: Integer from 1 to the number of classes. Number of classes to name.
+        top: Integer from 1 to the number of classes. Number of classes to name. A network that keeps the names of fewer
+            classes names all of them.
         from_logits: Boolean or None. Whether the network gives logits. None decides by its last activation: softmax and
             sigmoid give probabilities, anything else gives logits.
-        class_names: The names of the classes, in the order of the network's outputs. By default those that an .onnx
-            file holds, or else those of CIFAR-10.
+        class_names: The names of the classes, in the order of the network's outputs. By default those that the network
+            keeps, as one of `finetune` does and an .onnx file, or else those of CIFAR-10.
         explain: Path of a folder, or None. For each image a PNG file is written that shows where the network saw the
             best class: its Grad-CAM heat map over the image as the network sees it. Not for .onnx files.
 
@@ -65,11 +68,14 @@ def predict(
     Raises:
         CifarZooError: If there are no images, one cannot be read, or the network does not give one score a class.
     """
-    if is_onnx(model):
-        model = OnnxModel(model)
-    stored = model.class_names if isinstance(model, OnnxModel) else None
-    class_names = list(class_names if class_names is not None else stored or CLASSES)
+    if is_onnx(model) or is_keras_file(model):
+        model = load(model, weights)
+    kept = class_names_of(model) if class_names is None else None
+    class_names = list(class_names if class_names is not None else kept or CLASSES)
     top = integer("top", top, at_least=None)
+    if kept:
+        top = min(top, len(kept))
+    side = side_for(model.input_shape[1:]) if hasattr(model, "input_shape") else SIDE
     if not 1 <= top <= len(class_names):
         raise CifarZooError(f"top must be from 1 to {len(class_names)}, not {top}")
     if isinstance(images, (str, os.PathLike)) or not isinstance(images, Iterable):
@@ -80,7 +86,7 @@ def predict(
     results: list[dict[str, Any]] = []
     while chunk := list(islice(remaining, _AT_ONCE)):
         names = [_name(image, len(results) + number) for number, image in enumerate(chunk)]
-        pixels = np.stack([_pixels(image, name) for image, name in zip(chunk, names, strict=True)])
+        pixels = np.stack([_pixels(image, name, side) for image, name in zip(chunk, names, strict=True)])
         model = load(model, weights)  # after the first images have been read
         if model.output_shape != (None, len(class_names)):
             raise CifarZooError(
@@ -164,12 +170,12 @@ def _name(image: Any, number: int) -> str:
     return repr(str(image)) if isinstance(image, (str, os.PathLike)) else f"images[{number}]"
 
 
-def _pixels(image: Any, name: str) -> np.ndarray:
-    """The pixels of an image in the format of CIFAR-10."""
+def _pixels(image: Any, name: str, side: int) -> np.ndarray:
+    """The pixels of an image as a square."""
     from PIL import Image
 
     if isinstance(image, (str, os.PathLike)):
-        return read_image(image)
+        return read_image(image, side)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise CifarZooError(
@@ -179,6 +185,6 @@ def _pixels(image: Any, name: str) -> np.ndarray:
     if not isinstance(image, Image.Image):
         raise CifarZooError(f"{name} must be a path, an array or an image of Pillow, not {type(image).__name__}")
     try:
-        return from_pillow(image)
+        return from_pillow(image, side)
     except Exception as error:  # a file that Pillow has opened is decoded now
         raise CifarZooError(f"{name} cannot be read as an image: {error}") from error

@@ -18,7 +18,7 @@ import numpy as np
 from cifar_zoo.data.cifar10 import CLASSES, Dataset
 from cifar_zoo.data.images import golden_images
 from cifar_zoo.errors import CifarZooError, shown
-from cifar_zoo.evaluation.outputs import channels_and_classes, gives_logits, logits_model
+from cifar_zoo.evaluation.outputs import channels_and_classes, class_names_of, gives_logits, logits_model
 from cifar_zoo.exporting.format import Format, Metadata
 from cifar_zoo.exporting.litert import LITERT
 from cifar_zoo.exporting.onnx import ONNX
@@ -69,8 +69,8 @@ def export(
         features: Boolean. For a name: whether the outputs are the feature maps "stage1", "stage2" and so on.
         logits: Boolean. Whether the output is "logits" instead of "probabilities".
         input_dtype: "uint8" or "float32".
-        class_names: The names of the classes, which are stored in the file. Those of CIFAR-10 by default if there are
-            ten classes.
+        class_names: The names of the classes, which are stored in the file. By default those that the network keeps, as
+            one of `finetune` does, or else those of CIFAR-10 if there are ten classes.
         data: For int8: a dataset as `load_cifar10` returns it, or a source for `load_cifar10`.
         force: Boolean. Whether an int8 network is written although it is more than 0.5 points less accurate.
 
@@ -154,7 +154,8 @@ def _origin(name: str, weights: str | Path | None) -> Metadata:
 def _class_names(model: keras.Model, given: Sequence[str] | None) -> list[str]:
     """Return the names of the classes, or an empty list if they are unknown."""
     _, classes = channels_and_classes(model)
-    names = list(given) if given is not None else list(CLASSES) if classes == len(CLASSES) else []
+    default = class_names_of(model) or (CLASSES if classes == len(CLASSES) else ())
+    names = list(default if given is None else given)
     if given is not None and len(names) != classes:
         raise CifarZooError(f"class_names must name the {classes} classes of {model.name}, not {len(names)}")
     return names

@@ -6,6 +6,7 @@ from cifar_zoo.layers.batch_normalization import BatchNormalization
 from cifar_zoo.layers.cbam import CBAM
 from cifar_zoo.layers.channel_attention import ChannelAttention
 from cifar_zoo.layers.channel_shuffle import ChannelShuffle
+from cifar_zoo.layers.class_scores import ClassScores
 from cifar_zoo.layers.conv2d import Conv2D
 from cifar_zoo.layers.cutmix import CutMix
 from cifar_zoo.layers.cutout import Cutout
@@ -40,6 +41,7 @@ __all__ = [
     "BatchNormalization",
     "ChannelAttention",
     "ChannelShuffle",
+    "ClassScores",
     "Conv2D",
     "CutMix",
     "Cutout",

@@ -22,11 +22,11 @@ from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
 from cifar_zoo.backend.seeds import seeded
 from cifar_zoo.checks import integer, is_finite
-from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
+from cifar_zoo.data.cifar10 import CLASSES, Dataset, Split, check_split, is_cifar10, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.evaluation.evaluate import evaluate
-from cifar_zoo.evaluation.outputs import channels_and_classes
+from cifar_zoo.evaluation.outputs import channels_and_classes, class_names_of
 from cifar_zoo.lock import locked
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.augment import augmentation, mixing
@@ -34,6 +34,7 @@ from cifar_zoo.training.batches import ShuffledBatches
 from cifar_zoo.training.callbacks.checkpointing import Checkpointing
 from cifar_zoo.training.callbacks.deadline import Deadline
 from cifar_zoo.training.callbacks.device_sync import DeviceSync
+from cifar_zoo.training.callbacks.early_stopping import EarlyStopping
 from cifar_zoo.training.callbacks.history import HistoryLogger
 from cifar_zoo.training.callbacks.interruption import Interruption
 from cifar_zoo.training.callbacks.progress import ProgressDisplay
@@ -50,6 +51,7 @@ from cifar_zoo.training.run import RunDirectory
 from cifar_zoo.training.sharpness import SharpnessAwareTrainer
 from cifar_zoo.training.trainer import BatchStatistics, Trainer
 from cifar_zoo.weights.files import load_weights, round_to_half
+from cifar_zoo.weights.store import MOST_CLASSES
 
 MAX_MINUTES = 10_000_000  # 19 years; far beyond that, a time overflows
 STATISTICS_IMAGES = 10_000  # number of images for estimating the batch-norm statistics of averaged weights
@@ -93,7 +95,7 @@ def fit_cifar10(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
-    """Train a network on CIFAR-10 and evaluate it once, after the last epoch.
+    """Train a network on CIFAR-10, or on other labeled images, and evaluate it once, after the last epoch.
 
     The run directory contains config.json, history.csv and checkpoint.npz, and at the end model.weights.h5 and
     metrics.json. A checkpoint is written at least every two minutes. The previous one is kept in case the newest is
@@ -109,13 +111,15 @@ def fit_cifar10(
 
     Args:
         model: Registered name of a network, or a functional or Sequential `keras.Model` from images of shape
-            (batch, height, width, 3), with pixels 0..255, to the logits or the probabilities of ten classes. Images are
-            cropped to its input size. A model is trained in place.
+            (batch, height, width, 3), with pixels 0..255, to the logits or the probabilities of the classes. Images are
+            cropped to its input size. A model is trained in place. A network given by name has as many classes as the
+            data: ten, or for arrays one more than the largest label.
         recipe: Name of a recipe ("zoo" or "paper", see `cifar-zoo recipes`), or a `Recipe`.
         epochs: Integer. Number of epochs, to which the schedule of the recipe is stretched. None for that of the
             recipe.
         batch_size: Integer. Number of images in a step. None for that of the recipe.
-        data: Tuple `((x_train, y_train), (x_test, y_test))`, or a source for `load_cifar10`.
+        data: Tuple `((x_train, y_train), (x_test, y_test))` of any images, uint8 (n, rows, columns, 3), and their
+            labels, integers from 0; or a source for `load_cifar10`.
         examples: Integer. Number of training images to use, from the beginning of the training set. None for all.
         seed: Integer in [0, 2**32). Seed of the initial weights of a network given by name, of the shuffling and of all
             random draws in training.
@@ -162,12 +166,12 @@ def fit_cifar10(
     splits = _load_splits(data, options)
     with keeping_compiled_steps(), seeded(options.seed), float32_by_default():
         if isinstance(model, str):
-            initial_weights, model = None, model_info(model).build()
+            initial_weights, model = None, model_info(model).build(classes=splits.classes)
         else:
             initial_weights = hash_initial_weights(model)
         check_distribution(min(recipe.batch_size, len(splits.train[0])))
-        _check_network(model, recipe)
-        _check_images(splits.train[0], model, recipe)
+        _check_network(model, recipe, splits)
+        _check_images(splits, model, recipe)
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")
         config = _configuration(model, initial_weights, recipe_name, recipe, splits, options)
         with locked(path / "run.lock", "another training", "wait for it, or choose another run directory"):
@@ -179,9 +183,10 @@ def fit_cifar10(
             batches = ShuffledBatches(*splits.train, min(recipe.batch_size, len(splits.train[0])), options.seed)
             clock = Clock(started + 60 * 0.95 * options.max_minutes, started)  # leaves time for the last checkpoint
             session = Session(run, clock, batches.steps, batches.batch_size, options.seed)
-            _train(model, recipe, splits, batches, options, session, callbacks, verbose)
+            best_epoch = _train(model, recipe, splits, batches, options, session, callbacks, verbose)
             if session.out_of_time:  # also after the last step: the next session does the evaluation
                 return Run(run.path, model, session.history, {}, finished=False)
+            environment |= {"dataset": splits.dataset} | ({"best_epoch": best_epoch} if best_epoch else {})
             metrics = _finish(model, recipe, splits, session, environment)
             return Run(run.path, model, session.history, metrics, finished=True)
 
@@ -216,11 +221,17 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Splits:
-    """Images and labels for training and evaluation. The held-out and the test images are None if not evaluated."""
+    """Images and labels for training and evaluation. The held-out and the test images are None if not evaluated.
+
+    `classes` is the number of classes. `dataset` is "cifar10" for CIFAR-10 as it was published, "part" for another
+    number of images from a file of CIFAR-10, and "other" for any arrays.
+    """
 
     train: Split
     held_out: Split | None
     test: Split | None
+    classes: int
+    dataset: str
 
 
 def _minutes(value: Any) -> float:
@@ -253,6 +264,7 @@ def _resolve_recipe(recipe: str | Recipe, model: keras.Model | str, options: _Op
 def _load_splits(data: Dataset | str | Path | None, options: _Options) -> _Splits:
     if data is None or isinstance(data, (str, os.PathLike)):
         (x, y), test = load_cifar10(data)
+        classes, dataset = len(CLASSES), "part"
     else:
         try:
             train, test = data
@@ -260,7 +272,16 @@ def _load_splits(data: Dataset | str | Path | None, options: _Options) -> _Split
             raise CifarZooError(
                 "data must be ((training images, labels), (test images, labels)), or the path of the data set"
             ) from None
-        (x, y), test = check_split(train, "data: training"), check_split(test, "data: test")
+        x, y = check_split(train, "data: training", classes=None)
+        test = check_split(test, "data: test", classes=None)
+        classes, dataset = 1 + int(max(y.max(), test[1].max())), "other"
+        if classes > MOST_CLASSES:
+            raise CifarZooError(
+                f"data: labels must be 0..{MOST_CLASSES - 1}, not up to {classes - 1}; "
+                "numpy.unique(labels, return_inverse=True) numbers any labels from 0"
+            )
+    if is_cifar10((x, y), test):
+        dataset = "cifar10"
     holdout, examples = options.holdout, options.examples
     if not 0 <= holdout < len(x):
         raise CifarZooError(f"holdout must be from 0 to {len(x) - 1}, not {holdout}")
@@ -269,7 +290,7 @@ def _load_splits(data: Dataset | str | Path | None, options: _Options) -> _Split
         raise CifarZooError(f"examples must be from 1 to {left}, not {examples}")
     held_out = (x[left:], y[left:]) if holdout else None
     train = (x[: examples or left], y[: examples or left])
-    return _Splits(train, held_out, test if options.evaluate_test else None)
+    return _Splits(train, held_out, test if options.evaluate_test else None, classes, dataset)
 
 
 def _configuration(
@@ -281,8 +302,10 @@ def _configuration(
     options: _Options,
 ) -> dict[str, Any]:
     """Return the configuration that identifies a run, for config.json."""
+    names = class_names_of(model)
     return {
         "model": model.name,
+        **({"class_names": names} if names else {}),
         "recipe_name": recipe_name,
         "recipe": recipe.to_dict(),
         "seed": options.seed,
@@ -308,16 +331,21 @@ def _train(
     session: Session,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: str | int,
-) -> None:
-    """Train a network from its newest checkpoint to the last epoch or the time limit."""
-    trainer = _make_trainer(model, recipe, splits.train[0], batches.steps, options.seed)
-    checkpointing, history = Checkpointing(session), HistoryLogger(session, splits.held_out)
+) -> int | None:
+    """Train a network from its newest checkpoint to the last epoch or the time limit.
+
+    Returns: the epoch whose weights the network has, counted from 1, if the recipe stops early; None for the last one.
+    """
+    trainer = _make_trainer(model, recipe, splits.train, batches.steps, options.seed)
+    stopping = EarlyStopping(session, model, recipe.patience) if recipe.patience else None
+    checkpointing = Checkpointing(session, stopping.variables if stopping else ())
+    history = HistoryLogger(session, splits.held_out)
     deadline, interruption = Deadline(session), Interruption(session.clock, checkpointing.save)
     sync = DeviceSync(session, [deadline, checkpointing, interruption])
     display = ProgressDisplay(
         recipe.epochs, batches.steps, batches.batch_size, learning_rate(recipe, batches.steps), verbose
     )
-    own = [sync, history, deadline, checkpointing, interruption, display]
+    own = [sync, history, *([stopping] if stopping else []), deadline, checkpointing, interruption, display]
     if recipe.sparsity:
         own.append(Pruning(model, recipe.sparsity, recipe.epochs))
     with (
@@ -332,16 +360,21 @@ def _train(
         trainer.optimizer.build(trainer.trainable_variables)
         checkpointing.restore(trainer)
         history.write()  # the last session may have ended between writing the checkpoint and this file
-        _fit(trainer, batches, recipe.epochs, options.steps_per_execution, [*own, *callbacks])
+        if not (stopping and stopping.is_over):  # in an earlier session
+            _fit(trainer, batches, recipe.epochs, options.steps_per_execution, [*own, *callbacks])
         if not session.out_of_time:
+            if stopping:
+                stopping.restore()
             _take_average(trainer, batches)
+    return stopping.best_epoch if stopping else None
 
 
-def _make_trainer(model: keras.Model, recipe: Recipe, images: np.ndarray, steps: int, seed: int) -> Trainer:
-    height, width = model.input_shape[1:3]
+def _make_trainer(model: keras.Model, recipe: Recipe, train: Split, steps: int, seed: int) -> Trainer:
+    (images, labels), (height, width) = train, model.input_shape[1:3]
     adapt_whitening(model, center_crop(images[:5000], height, width))
-    layers = augmentation(recipe, height or 32, width or 32, steps, seed)
-    parts = (model, layers, recipe.label_smoothing, mixing(recipe, seed))
+    layers = augmentation(recipe, height or images.shape[1], width or images.shape[2], steps, seed)
+    weights = balanced_weights(labels, model.output_shape[-1]) if recipe.class_weight else None
+    parts = (model, layers, recipe.label_smoothing, mixing(recipe, seed), weights)
     if recipe.sam:
         return SharpnessAwareTrainer(*parts, rho=recipe.sam, adaptive=recipe.adaptive_sam)
     return Trainer(*parts)
@@ -377,6 +410,21 @@ def _fit(
         if trainer.stop_training:
             break
     together.end()
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray | None:
+    """The weight of each class in the loss, as scikit-learn's class_weight="balanced", or None if all are 1.
+
+    The weights are the mean number of images of a class, divided by that of each. A class without images has weight 1.
+
+    Args:
+        labels: Array (n,) of integers from 0.
+        classes: Integer. Number of classes.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    there = counts > 0
+    weights = np.where(there, len(labels) / there.sum() / np.maximum(counts, 1), 1.0)
+    return None if (weights == 1).all() else weights
 
 
 def _largest_divisor(number: int, limit: int) -> int:
@@ -418,11 +466,18 @@ def _finish(
     return metrics
 
 
-def _check_network(model: keras.Model, recipe: Recipe) -> None:
+def _check_network(model: keras.Model, recipe: Recipe, splits: _Splits) -> None:
     channels, classes = channels_and_classes(model)
-    if (channels, classes) != (3, 10):
+    if channels != 3 or classes < splits.classes or (splits.dataset != "other" and classes != splits.classes):
+        name = "the images have" if splits.dataset == "other" else "CIFAR-10 has"
         raise CifarZooError(
-            f"CIFAR-10 has 3 channels and 10 classes; {model.name} takes {channels} and gives {classes}"
+            f"{name} 3 channels and {splits.classes} classes; {model.name} takes {channels} and gives {classes}"
+        )
+    if splits.classes < 2:
+        raise CifarZooError("data: all labels are 0; a classifier needs images of two classes or more")
+    if recipe.patience and splits.held_out is None:
+        raise CifarZooError(
+            f"recipe: patience must be None where no images are held out, not {recipe.patience}; set holdout"
         )
     for variable in model.trainable_variables:
         if variable.dtype != "float32":
@@ -438,9 +493,11 @@ def _check_network(model: keras.Model, recipe: Recipe) -> None:
         )
 
 
-def _check_images(images: np.ndarray, model: keras.Model, recipe: Recipe) -> None:
-    center_crop(images[:1], *model.input_shape[1:3])  # raises if the images are smaller than the input
-    side = min(images.shape[1:3])
+def _check_images(splits: _Splits, model: keras.Model, recipe: Recipe) -> None:
+    for split in (splits.train, splits.held_out, splits.test):
+        if split is not None:
+            center_crop(split[0][:1], *model.input_shape[1:3])  # raises if the images are smaller than the input
+    side = min(splits.train[0].shape[1:3])
     if recipe.padding_mode == "reflect" and recipe.padding >= side:
         raise CifarZooError(
             f"recipe: padding must be less than the side of the images, {side}, where padding_mode is 'reflect', not "

@@ -114,6 +114,12 @@ class Recipe(BaseModel):
     """Parameter alpha of CutMix (arXiv:1905.04899). 0: none. Not together with mixup."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the target that is spread over all classes."""
+    class_weight: Literal["balanced"] | None = None
+    """Weight of each class in the loss: "balanced" (the mean number of training images of a class, divided by that of
+    the class, so that all classes count the same) or None (all images count the same)."""
+    patience: int | None = Field(default=None, gt=0, le=MAX_EPOCHS)
+    """Number of epochs in a row without a lower loss on the held-out images after which the training ends. The run ends
+    with the weights of the epoch of the lowest loss. None: the training goes on to the last epoch."""
     ema_decay: float | None = Field(default=0.999, ge=0, lt=1)
     """Decay, in each step, of the exponential moving average of the weights, with which the run ends. None: the run
     ends with the weights of its last step."""
@@ -176,6 +182,8 @@ class Recipe(BaseModel):
         need("alternating_flip", self.flip or not self.alternating_flip, "False where flip is False")
         need("cutmix", not (self.mixup and self.cutmix), "0 where mixup is not")
         need("lookahead", not self.lookahead or self.ema_decay is not None, "0 where ema_decay is None")
+        need("patience", self.patience is None or self.ema_decay is None, "None where ema_decay is not")
+        need("patience", self.patience is None or not self.sparsity, "None where sparsity is not 0")
         return self
 
     def with_(self, **changes: Any) -> Recipe:

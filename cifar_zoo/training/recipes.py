@@ -11,6 +11,8 @@ All figures of held-out images below are those of 5,000 training images that wer
 
 from __future__ import annotations
 
+from typing import Any
+
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.registry import model_info
 from cifar_zoo.training.recipe import Recipe
@@ -231,6 +233,35 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     # The recipe of the second row of the same network in the published table.
     "paper2": {"se_wide_resnet28_10": SE_WIDE.with_(epochs=220, dropout=0.1)},
 }
+
+# Source: ours, for pretrained networks (docs/finetuning.md). The learning rate is lower than from scratch. The gradient
+# is clipped, as a new classifier begins with a large one. Early stopping takes the place of the EMA.
+FINETUNE: dict[str, Any] = {
+    "epochs": 15,
+    "batch_size": 32,
+    "learning_rate": 0.02,
+    "warmup_epochs": 1.0,
+    "optimizer": "sgd",
+    "sgd_lr_multiplier": 1.0,
+    "l2": 5e-4,
+    "global_clipnorm": 1.0,
+    "alternating_flip": False,
+    "class_weight": "balanced",
+    "patience": 8,
+    "ema_decay": None,
+}
+
+
+def finetuning_recipe(network: str | None = None) -> Recipe:
+    """Return the recipe for fine-tuning a network, which has the augmentation of its recipe "zoo".
+
+    Args:
+        network: a registered name, or None for a network that is not registered.
+
+    Raises:
+        CifarZooError: for a name that is not registered.
+    """
+    return find_recipe("zoo", network).with_(**FINETUNE)
 
 
 def recipes_for(network: str | None) -> dict[str, Recipe]:

@@ -27,6 +27,8 @@ class Trainer(keras.Model):
         augmentation: List of layers that are applied to the images before the network.
         label_smoothing: Float in [0, 1]. Used in training only, as in `keras.losses.CategoricalCrossentropy`.
         mixing: Layer that mixes the augmented images of a batch, such as `Mixup`, or None.
+        class_weights: Array of one number per class, by which the losses of its images are multiplied in training, or
+            None.
 
     Call arguments:
         images: uint8 tensor of shape (batch, height, width, 3).
@@ -43,12 +45,14 @@ class Trainer(keras.Model):
         augmentation: list[keras.layers.Layer],
         label_smoothing: float,
         mixing: keras.layers.Layer | None = None,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         super().__init__(name="trainer", dtype="float32")
         self.network = network
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
         self.mixing = mixing
+        self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
         self.scores, self.from_logits = logits_model(network)
         policies = [(layer, layer.dtype_policy) for layer in flat_layers(network)]
         self._own_precision = lambda: changed(policies, "dtype_policy")  # a list would be tracked by Keras as sublayers
@@ -80,12 +84,15 @@ class Trainer(keras.Model):
     ) -> Tensor:
         scores, lam = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
         classes = scores.shape[-1]
-        target = ops.one_hot(ops.cast(y, "int32"), classes)
+        labels = target = ops.one_hot(ops.cast(y, "int32"), classes)
         if training:
             target = target * (1 - self.label_smoothing) + self.label_smoothing / classes
         if lam is not None:
-            target = mix_targets(target, lam)
-        return ops.mean(ops.categorical_crossentropy(target, scores, from_logits=self.from_logits))
+            labels, target = mix_targets(labels, lam), mix_targets(target, lam)
+        losses = ops.categorical_crossentropy(target, scores, from_logits=self.from_logits)
+        if training and self.class_weights is not None:
+            losses = losses * ops.matmul(labels, self.class_weights)
+        return ops.mean(losses)
 
     def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Any, sample_weight: Any = None) -> dict[str, Tensor]:
         # With mixing, the accuracy compares with the label of the unmixed image.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cifar_zoo import CifarZooError
-from cifar_zoo.data.images import center_crop, from_pillow, read_image
+from cifar_zoo.data.images import center_crop, from_pillow, read_image, resized, side_for
 
 
 def test_center_crop():
@@ -173,3 +173,19 @@ def test_the_image_of_a_caller_stays_as_it_is():
     turned = from_pillow(image)
     np.testing.assert_array_equal(np.array(image), before)
     np.testing.assert_array_equal(turned, from_pillow(Image.fromarray(np.rot90(before, -1))))
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_arrays_are_resized_as_files_are(tmp_path, channels, dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 70, *channels), dtype="uint8")
+    found = resized(pixels.astype(dtype), 20)
+    for image, values in zip(found, pixels, strict=True):
+        Image.fromarray(values[..., 0] if channels == (1,) else values).save(tmp_path / "image.png")
+        np.testing.assert_array_equal(image, read_image(tmp_path / "image.png", 20))
+
+
+def test_the_size_of_images_is_that_of_cifar10_or_of_a_larger_input():
+    assert [side_for(shape) for shape in [(24, 24, 3), (32, 32, 3), (None, None, 3), (48, 64, 3)]] == [32, 32, 32, 64]
+    pixels = np.zeros((2, 32, 32, 3), "uint8")
+    assert resized(pixels) is pixels

@@ -85,8 +85,10 @@ def test_train_your_own_learns(cifar10, tmp_path):
 @pytest.mark.parametrize("example", ["finetune.py", "features.py"])
 def test_a_bad_folder_ends_in_one_line(example, tmp_path):
     """Exit code 2 and a last line that names the problem, as the commands of cifar-zoo do."""
-    (tmp_path / "cat").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
     (tmp_path / "cat" / "notes.txt").write_text("no image")
+    Image.new("RGB", (8, 8)).save(tmp_path / "dog" / "1.png")
     process = run(example, tmp_path, cwd=tmp_path)
     assert process.returncode == 2 and "Traceback" not in process.stderr
     assert re.search(r"error: '.*notes.txt' cannot be read as an image", process.stderr.splitlines()[-1])

@@ -186,6 +186,16 @@ def test_your_own_network_of_other_images_and_classes(format, tmp_path):
     assert report["metadata"]["network"] == "mine" and "sha256" not in report["metadata"]
 
 
+def test_the_names_that_a_network_keeps(tmp_path):
+    """Those of its own ten classes, not of CIFAR-10."""
+    names = [f"class {number}" for number in range(10)]
+    pixels = keras.Input((32, 32, 3))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels)))
+    cifar_zoo.export(keras.Model(pixels, cifar_zoo.layers.ClassScores(names)(logits)), tmp_path / "net.onnx")
+    (answer,) = cifar_zoo.predict(tmp_path / "net.onnx", IMAGES[:1], top=10)
+    assert {guess["class"] for guess in answer["classes"]} == set(names)
+
+
 @pytest.mark.parametrize("backend, format", [("jax", "litert"), ("torch", "onnx")])
 def test_another_backend_writes_the_same(backend, format, zoo, tmp_path):
     pytest.importorskip(backend)

@@ -36,6 +36,7 @@ EVERY_LAYER = {
     "CBAM": PublishedRow(lambda: layers.CBAM(2, 3)),
     "ChannelAttention": PublishedRow(lambda: layers.ChannelAttention(2)),
     "ChannelShuffle": PublishedRow(lambda: layers.ChannelShuffle(2)),
+    "ClassScores": PublishedRow(lambda: layers.ClassScores(["a", "b", "c", "d"]), any_rank="always"),
     "Conv2D": PublishedRow(lambda: layers.Conv2D(6, 1), (6, 5, 4)),
     "CutMix": PublishedRow(lambda: layers.CutMix(seed=1), dtypes=(None, "float32")),
     "Cutout": PublishedRow(lambda: layers.Cutout(4, fill=(1, 2, 3), seed=1), (12, 10, 3)),

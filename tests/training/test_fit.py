@@ -15,6 +15,7 @@ import cifar_zoo
 from cifar_zoo import CifarZooError, Recipe, fit_cifar10
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.precision import hardware_precision
+from cifar_zoo.results import pack
 from cifar_zoo.training.augment import augmentation, mixing
 from cifar_zoo.training.network import computing_in
 from cifar_zoo.training.optimizers.sgd import SGD
@@ -164,7 +165,12 @@ def extremes():
 @pytest.mark.full
 @pytest.mark.parametrize("name, value", list(extremes()))
 def test_the_extremes_of_a_recipe_train_or_are_refused(small_npz, tmp_path, name, value):
-    needed = {"dense_l2": {"l2": 0}, "sgd_lr_multiplier": {"optimizer": "muon"}, "sam": {"adaptive_sam": value > 0}}
+    needed = {
+        "patience": {"ema_decay": None},
+        "dense_l2": {"l2": 0},
+        "sgd_lr_multiplier": {"optimizer": "muon"},
+        "sam": {"adaptive_sam": value > 0},
+    }
     recipe = Recipe(**{"epochs": 1, "batch_size": 20, "padding": 0, **needed.get(name, {}), name: value})
     try:
         run = fit(small_npz, tmp_path, own_network(), recipe, examples=60)
@@ -212,6 +218,52 @@ def test_networks_for_something_else_are_refused(small_npz, tmp_path, options, m
 def test_recipes_for_another_network_are_refused(small_npz, tmp_path, change, message):
     with pytest.raises(CifarZooError, match=message):
         fit(small_npz, tmp_path, recipe=SMALL.with_(**change))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_any_number_of_classes(tmp_path, classes):
+    """Halves of images in one of several colors, by name; the labels of the last class are only in the test set."""
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (120, 24, 24, 3), "uint8"), np.arange(120) % classes
+    x[:, 8:16] = (y * (255 // classes))[:, None, None, None]
+    train, test = y < classes - 1, y == classes - 1
+    recipe = SMALL.with_(epochs=1, batch_size=20, class_weight="balanced")
+    run = fit(((x[train], y[train]), (x[test], y[test])), tmp_path, recipe=recipe)
+    assert run.model.output_shape == (None, classes) and run.metrics["dataset"] == "other"
+    assert (run.metrics["test_images"], run.metrics["params"]) == (test.sum(), run.model.count_params())
+    again = cifar_zoo.create_model("nin0", classes=classes, weights=run.directory / "model.weights.h5")
+    found = cifar_zoo.evaluate(again, (x[test], y[test]))
+    assert (found["correct"], found["loss"]) == pytest.approx((run.metrics["test_correct"], run.metrics["test_loss"]))
+    with pytest.raises(CifarZooError, match="its images are not the 50,000 and 10,000 of CIFAR-10"):
+        pack(run.directory, tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    "labels, model, message",
+    [
+        ([0, 0, 0, 0], "nin0", "data: all labels are 0; a classifier needs images of two classes or more"),
+        ([0, 1, 2, 3], 3, "the images have 3 channels and 4 classes; nin0 takes 3 and gives 3"),
+        ([0, 1, 2, -1], "nin0", r"data: training labels must be 0\.\., not -1\.\.2"),
+        ([0, 1, 2, 10**9], "nin0", r"data: labels must be 0\.\.99999, not up to 1000000000; numpy.unique"),
+        ([0, 1, 2, 2**40], 5, r"data: labels must be 0\.\.99999, not up to 1099511627776"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path, labels, model, message):
+    model = cifar_zoo.create_model("nin0", classes=model) if isinstance(model, int) else model
+    with pytest.raises(CifarZooError, match=message):
+        fit(((IMAGES, labels), (IMAGES, labels)), tmp_path, model)
+    assert not (tmp_path / "run").exists()
+
+
+def test_stopping_early_needs_images_held_out(small_npz, tmp_path):
+    recipe = SMALL.with_(patience=2, ema_decay=None)
+    with pytest.raises(CifarZooError, match="recipe: patience must be None where no images are held out, not 2; set"):
+        fit(small_npz, tmp_path, recipe=recipe)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(CifarZooError, match="takes 24x24 images, and these have only 20x20 pixels"):
+        test = (IMAGES[:, :20, :20], [0, 1, 0, 1])
+        fit(((IMAGES, [0, 1, 0, 1]), test), tmp_path)
     assert not (tmp_path / "run").exists()
 
 

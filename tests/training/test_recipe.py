@@ -125,6 +125,10 @@ def test_wrong_settings_are_refused(setting, message):
         ({"whitening_bias_epochs": 0}, "whitening_bias_epochs must be None or greater than 0, not 0"),
         ({"lookahead": -5}, "lookahead must be greater than or equal to 0, not -5"),
         ({"lookahead": 5, "ema_decay": None}, "lookahead must be 0 where ema_decay is None, not 5"),
+        ({"class_weight": "equal"}, "class_weight must be None or 'balanced', not 'equal'"),
+        ({"patience": 0, "ema_decay": None}, "patience must be None or greater than 0, not 0"),
+        ({"patience": 3}, "patience must be None where ema_decay is not, not 3"),
+        ({"patience": 3, "ema_decay": None, "sparsity": 0.5}, "patience must be None where sparsity is not 0, not 3"),
         ({"padding_mode": "edge"}, "padding_mode must be 'reflect' or 'constant', not 'edge'"),
         ({"flip": False, "alternating_flip": True}, "alternating_flip must be False where flip is False"),
         ({"flip": "random"}, "flip must be a valid boolean, not 'random'"),
@@ -143,10 +147,10 @@ def test_wrong_values_are_refused(change, message):
 
 TYPES = {name: field.annotation for name, field in Recipe.model_fields.items()}
 LIMITS = {name: schema for name, schema in Recipe.model_json_schema()["properties"].items()}
-NUMBERS = [name for name, kind in TYPES.items() if kind in (int, float, float | None)]
+NUMBERS = [name for name, kind in TYPES.items() if kind in (int, float, float | None, int | None)]
 # What goes only with certain values of other fields, and is tried above.
 TIED = {"decay_epochs", "decay_factors", "bn_bias_lr_multiplier", "fixed_norm", "dense_l2", "clipnorm", "adaptive_sam",
-        "alternating_flip", "cutmix", "schedule"}  # fmt: skip
+        "alternating_flip", "cutmix", "schedule", "class_weight", "patience"}  # fmt: skip
 
 
 def valid(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,17 +19,18 @@ class Checkpointing(keras.callbacks.Callback):
 
     Args:
         session: `Session` of the run.
+        more: Variables of the run besides those of the network and the optimizer.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, more: Sequence[keras.Variable] = ()) -> None:
         super().__init__()
-        self.session = session
+        self.session, self.more = session, more
         self._saved_step = -1
         self._partial_metrics: list[Any] | None = None
 
     def restore(self, trainer: keras.Model) -> None:
         """Restore the state of a trainer and of the session from the newest checkpoint, if there is one."""
-        variables = _all_variables(trainer)
+        variables = self._all_variables(trainer)
         place = next(i for i, variable in enumerate(variables) if variable is trainer.optimizer.iterations)
         shapes = [tuple(variable.shape) for variable in trainer.metrics_variables]
 
@@ -79,14 +81,13 @@ class Checkpointing(keras.callbacks.Callback):
         )
         try:
             with session.clock.writing_checkpoint():
-                save_checkpoint(session.run.checkpoint, _all_variables(self.model), state.model_dump())
+                save_checkpoint(session.run.checkpoint, self._all_variables(self.model), state.model_dump())
             self._saved_step = step
         except OSError as error:
             if session.out_of_time:
                 raise CifarZooError(f"{error}; the same command resumes from the previous checkpoint") from error
             session.run.warn(error)
 
-
-def _all_variables(trainer: keras.Model) -> list[keras.Variable]:
-    """Return all variables of a training: weights, batch-norm statistics, random generators and optimizer state."""
-    return [*trainer.variables, *trainer.optimizer.variables]
+    def _all_variables(self, trainer: keras.Model) -> list[keras.Variable]:
+        """Return all variables of a training: weights, batch-norm statistics, random generators, optimizer state."""
+        return [*trainer.variables, *trainer.optimizer.variables, *self.more]
