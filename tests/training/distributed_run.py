@@ -19,33 +19,39 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("run_dir")
-parser.add_argument("data")
-parser.add_argument("--stop", action="store_true")
-parser.add_argument("--batch-size", type=int, default=64)
-arguments = parser.parse_args()
-if len(jax.devices()) > 1:
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-recipe = cifar_zoo.Recipe(epochs=2, batch_size=arguments.batch_size, learning_rate=0.005, global_clipnorm=1.0)
-found = {"devices": len(jax.devices())}
-try:
-    run = cifar_zoo.fit_cifar10(
-        "squeeze1",
-        recipe,
-        data=arguments.data,
-        holdout=37,
-        evaluate_test=True,
-        run_dir=arguments.run_dir,
-        precision="float32",
-        callbacks=[Stop()] if arguments.stop else [],
-        verbose=0,
-    )
-    history, metrics = run.history, run.metrics
-    found |= {key: metrics[key] for key in ("test_correct", "test_images", "test_loss")}
-except KeyboardInterrupt:
-    history = read_history(Path(arguments.run_dir) / "history.csv")
-except cifar_zoo.CifarZooError as error:
-    history, found["error"] = [], str(error)
-found |= {key: [row[key] for row in history] for key in ("loss", "val_loss") if not history or key in history[0]}
-print(json.dumps(found))
+def main():
+    """Train, and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run_dir")
+    parser.add_argument("data")
+    parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--batch-size", type=int, default=64)
+    arguments = parser.parse_args()
+    if len(jax.devices()) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    recipe = cifar_zoo.Recipe(epochs=2, batch_size=arguments.batch_size, learning_rate=0.005, global_clipnorm=1.0)
+    found = {"devices": len(jax.devices())}
+    try:
+        run = cifar_zoo.fit_cifar10(
+            "squeeze1",
+            recipe,
+            data=arguments.data,
+            holdout=37,
+            evaluate_test=True,
+            run_dir=arguments.run_dir,
+            precision="float32",
+            callbacks=[Stop()] if arguments.stop else [],
+            verbose=0,
+        )
+        history, metrics = run.history, run.metrics
+        found |= {key: metrics[key] for key in ("test_correct", "test_images", "test_loss")}
+    except KeyboardInterrupt:
+        history = read_history(Path(arguments.run_dir) / "history.csv")
+    except cifar_zoo.CifarZooError as error:
+        history, found["error"] = [], str(error)
+    found |= {key: [row[key] for row in history] for key in ("loss", "val_loss") if not history or key in history[0]}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
