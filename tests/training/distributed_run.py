@@ -4,7 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-import jax
 import keras
 
 import cifar_zoo
@@ -21,6 +20,8 @@ class Stop(keras.callbacks.Callback):
 
 def main():
     """Train, and print."""
+    import jax
+
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir")
     parser.add_argument("data")

@@ -16,7 +16,7 @@ import pytest
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
-from cifar_zoo.publishing.card import card, exported_figures
+from cifar_zoo.publishing.card import benchmark_figures, card
 from cifar_zoo.results import read_record
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.weights import store
@@ -93,7 +93,8 @@ def test_the_entry_tells_the_truth(name, tag):
     assert entry.params == result.params and (name, tag) == (result.model, result.tag)
     assert Recipe(**entry.recipe).epochs == entry.epochs == metrics["epochs"] == len(result.history)
     assert (ROOT / "weights" / entry.golden).is_file()
-    made = card(name, tag, entry, metrics.get("test_tta_accuracy"), exported_figures(ROOT / "results", entry))
+    measured = (benchmark_figures(ROOT / "results" / file, entry) for file in ("inference.json", "evaluation.json"))
+    made = card(name, tag, entry, metrics.get("test_tta_accuracy"), *measured)
     # The front matter's layout is the hub's library's; its content is checked in test_publish_to_hub.
     assert (folder / "README.md").read_text().split("---\n", 2)[2] == made.split("---\n", 2)[2]
 
