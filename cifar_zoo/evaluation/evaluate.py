@@ -19,7 +19,7 @@ from cifar_zoo.evaluation import metrics
 from cifar_zoo.evaluation.logits import load, predict_logits
 from cifar_zoo.evaluation.onnx_model import OnnxModel
 from cifar_zoo.evaluation.ood import detect_unknown, load_images
-from cifar_zoo.evaluation.outputs import channels_and_classes
+from cifar_zoo.evaluation.outputs import channels_and_classes, class_names_of
 from cifar_zoo.evaluation.report import check_report, write_report
 from cifar_zoo.evaluation.robustness import corruption_accuracies
 from cifar_zoo.lazy import keras
@@ -80,7 +80,8 @@ def evaluate(
             folder of image files, or an array uint8 (m, rows, columns, channels). None leaves it out.
         report: Path of a folder to which report.json, report.html and plots are written, or None. Plots need
             `pip install 'cifar-zoo[report]'`.
-        class_names: The names of the classes for the report, by default those of CIFAR-10.
+        class_names: The names of the classes for the report, by default those that the network keeps, or else those of
+            CIFAR-10.
         verbose: 0 or 1. Whether to show the progress of the corruptions on standard error.
 
     Returns:
@@ -135,7 +136,7 @@ def evaluate(
         bank = None if train is None else train[0][:_NEIGHBORS]
         figures["unknown"] = detect_unknown(model, x, load_images(unknown), bank, batch_size=batch_size)
     if report is not None:
-        write_report(report, model.name, figures, x, y, logits, class_names)
+        write_report(report, model.name, figures, x, y, logits, class_names or class_names_of(model))
     return figures
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -133,7 +134,9 @@ def _explain(
         smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
         result = results[number]
         stem = Path(result["path"]).stem if result["path"] else "image"
-        file = folder / f"{first + number:04}-{stem}-{result['classes'][0]['class']}.png"
+        # The name of a class may hold what the name of a file cannot.
+        shown = re.sub(r"[^\w.-]+", "_", result["classes"][0]["class"])[:60]
+        file = folder / f"{first + number:04}-{stem[:100]}-{shown}.png"
         drawn = Image.fromarray(overlay(enlarged, smooth))
         write_atomically(file, functools.partial(drawn.save, format="PNG"))
         result["explanation"] = str(file)

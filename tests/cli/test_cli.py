@@ -77,10 +77,10 @@ def test_fit_and_evaluate(zoo, small_npz, tmp_path):
 
 
 def test_evaluate_with_test_time_augmentation(zoo, small_npz):
-    (plain,) = zoo("evaluate", "squeeze1", "--data", small_npz).stdout.splitlines()
-    first, second = zoo("evaluate", "squeeze1", "--data", small_npz, "--tta").stdout.splitlines()
+    plain = zoo("evaluate", "squeeze1", "--data", small_npz).stdout.splitlines()
+    *first, second = zoo("evaluate", "squeeze1", "--data", small_npz, "--tta").stdout.splitlines()
     figures = json.loads(zoo("evaluate", "squeeze1", "--data", small_npz, "--tta", "--json").stdout)
-    assert first == plain and f"({figures['correct']} right)" in plain
+    assert first == plain and f"({figures['correct']} right" in plain[0] and f"{figures['loss']:.4f}" in plain[1]
     assert second.startswith("with test-time augmentation (flip and shift, six views): ")
     assert f"{figures['tta_accuracy']:.2%} ({figures['tta_correct']} right)" in second
     assert second.endswith(f"loss {figures['tta_loss']:.4f}") and figures["tta_loss"] != figures["loss"]

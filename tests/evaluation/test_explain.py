@@ -36,6 +36,13 @@ def test_many_images_have_explanations_of_their_own(tmp_path):
     assert len({result["explanation"] for result in results}) == len(list(tmp_path.iterdir())) == 300
 
 
+def test_names_of_classes_may_hold_anything(tmp_path):
+    names = ["a/b", "../c", "d e", "\n", "f" * 300, *"ghijk"]
+    results = cifar_zoo.predict("squeeze1", [CAT], explain=tmp_path / "maps", class_names=names, top=1)
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["0000-image-_.png"]  # the cat is the fourth
+    assert results[0]["classes"][0]["class"] == "\n"
+
+
 def test_what_cannot_be_explained_is_refused(tmp_path):
     cifar_zoo.export("squeeze1", tmp_path / "net.onnx")
     with pytest.raises(CifarZooError, match=r"is an .onnx file; explain needs the network in Keras"):
