@@ -178,6 +178,7 @@ def test_filters_as_images():
 
 
 def test_histograms_over_a_training(small_npz, tmp_path):
+    keras.utils.set_random_seed(0)
     model = cifar_zoo.models.squeeze1()
     layer = dead_relus(model, IMAGES)[-1].layer
     histograms = ActivationHistograms(model, layer, IMAGES, (0, 3), 30, tmp_path / "histograms.npz")
@@ -187,7 +188,7 @@ def test_histograms_over_a_training(small_npz, tmp_path):
     assert len(histograms.counts) == 3
     found, _ = activation_histogram(model, layer, IMAGES, 30, (0, 3))
     np.testing.assert_allclose(histograms.counts[-1], found, rtol=0.02, atol=30)  # rounded to float16
-    assert np.abs(histograms.counts[0] / found - 1).max() > 0.05
+    assert np.abs(histograms.counts[0] - found).max() > 100
     with np.load(tmp_path / "histograms.npz") as saved:
         np.testing.assert_array_equal(saved["counts"], histograms.counts)
         np.testing.assert_array_equal(saved["edges"], histograms.edges)

@@ -9,7 +9,7 @@ from hub_server import HubServer
 from huggingface_hub import ModelCard
 
 import cifar_zoo
-from cifar_zoo import CifarZooError
+from cifar_zoo import CifarZooError, registry
 from cifar_zoo.models import blocks
 from cifar_zoo.publishing.publish import publish
 from cifar_zoo.weights.manifest import manifest_path
@@ -35,8 +35,10 @@ def trunk(x):
     return {"stage1": x}
 
 
-@pytest.fixture(scope="module")
-def own_network():
+@pytest.fixture
+def own_network(monkeypatch):
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))  # so that no other test finds it
+
     @cifar_zoo.register_model("pushed_net")
     def pushed_net():
         """One convolution."""
