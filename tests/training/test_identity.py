@@ -113,7 +113,7 @@ def test_a_finished_run_is_given_back_for_the_same_images_only(tmp_path):
 
 def test_a_run_with_held_out_images_does_not_look_at_the_test_images(tmp_path):
     run = fit(small(), tmp_path / "held_out", holdout=10)
-    assert {name for name in run.metrics if "accuracy" in name} == {"holdout_accuracy"}
+    assert {name for name in run.metrics if "accuracy" in name} == {"holdout_accuracy", "holdout_accuracy_interval"}
     assert not any(name.startswith("test_") for name in run.metrics)
     assert json.loads((tmp_path / "held_out" / "config.json").read_text())["test_sha256"] is None
     both = fit(small(), tmp_path / "both", holdout=10, evaluate_test=True)
