@@ -114,6 +114,30 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return content
 
 
+def read_expected(path: Path, size: int, difference: Callable[[bytes], str]) -> tuple[bytes, str]:
+    """Read a file whose size and hash are known.
+
+    Args:
+        path: Path of the file.
+        size: Integer. Size that it must have, in bytes; no more is read.
+        difference: Function that returns how some content of this size differs from the file, "" if it does not.
+
+    Returns: A tuple of the content of the file and a description of the difference, which is empty if there is none.
+        The returned bytes are exactly those that were compared.
+    """
+    try:
+        with open_regular(path) as file:
+            found = os.fstat(file.fileno()).st_size
+            if found != size:
+                return b"", f"has {found:,} bytes instead of {size:,}"
+            content = file.read(size)
+    except (FileNotFoundError, NotADirectoryError):
+        return b"", "is not there"
+    except OSError as error:
+        return b"", f"cannot be read ({error.strerror})"
+    return content, difference(content)
+
+
 def _too_large(path: str | os.PathLike[str], most: int) -> str:
     return f"{str(path)!r} is larger than {most / 1e6:.1f} MB, the most that such a file can need"
 
@@ -304,6 +328,18 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_hasher(size: int) -> hashlib._Hash:
+    """Return a hasher for a file of this size that gives Git's hash of it, as `git hash-object` does."""
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def git_hash(content: bytes) -> str:
+    """Return Git's hash of the content of a file."""
+    hasher = git_hasher(len(content))
+    hasher.update(content)
+    return hasher.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

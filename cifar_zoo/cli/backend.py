@@ -19,11 +19,12 @@ def load_network(name: str, weights: str) -> None:
 
     if not is_onnx(name):
         from cifar_zoo.registry import model_info
+        from cifar_zoo.weights.remote import is_address
         from cifar_zoo.weights.store import check_pretrained
 
         if is_keras_file(name):
             open_file(name).close()  # raises if there is none
-        elif not name.startswith("hf://"):
+        elif not is_address(name):
             check_pretrained(model_info(name).name, weights)
         load_backend()
 

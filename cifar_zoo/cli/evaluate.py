@@ -25,7 +25,7 @@ from cifar_zoo.errors import CifarZooError
 @click.option(
     "--corruptions",
     is_flag=False,
-    flag_value="make",
+    flag_value="",
     help="Also measure on the corruptions of CIFAR-10-C: of its published files in a folder, or made here.",
 )
 @click.option("--unknown", help="Folder with images of no class, to measure how well they are told from the others.")
@@ -58,7 +58,7 @@ def evaluate(
         tta=tta,
         held_out=None if held_out is None else _held_out(name, weights, data, held_out),
         human=human,
-        corruptions=corruptions is not None and (corruptions == "make" or corruptions),
+        corruptions=False if corruptions is None else corruptions or True,
         unknown=unknown,
         report=report,
         verbose=1,

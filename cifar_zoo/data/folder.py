@@ -88,6 +88,15 @@ def load_folder(path: str | Path, image_size: int = SIDE) -> tuple[np.ndarray, n
     return images[: len(labels)], np.array(labels, "int64"), [child.name for child in classes]
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the files in a folder and in those inside of it, sorted, as `load_folder` finds those of a class.
+
+    Raises:
+        CifarZooError: If a folder cannot be read, is inside of itself, or is more than 32 deep.
+    """
+    return list(_files(folder, [], set(), []))
+
+
 def _check_classes(folder: Path, classes: list[Path]) -> None:
     """Raise CifarZooError for subfolders that cannot be classes."""
     if not classes:

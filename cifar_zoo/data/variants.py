@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from cifar_zoo.data.cifar10 import Split, check_split
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import named_path, read_file
+from cifar_zoo.files import git_hash, named_path, read_file
 from cifar_zoo.npz import read_array
 
 _IMAGE = 32 * 32 * 3  # bytes
@@ -89,7 +88,7 @@ def load_cifar10h(path: str | Path) -> np.ndarray:
 def _read_published(file: Path) -> bytes:
     """Read a file whose SHA-1 is known."""
     content = read_file(file, _LARGEST)
-    digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    digest = git_hash(content)
     if digest != PUBLISHED[file.name]:
         raise CifarZooError(
             f"{file}: its SHA-1 (as of `git hash-object`) is {digest}, and that of the published {file.name} is "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cifar_zoo.data.cifar10 import Dataset, Split, check_split, load_cifar10
-from cifar_zoo.data.images import center_crop
+from cifar_zoo.data.images import center_crop, side_for
 from cifar_zoo.data.variants import VARIANTS, load_cifar10h, load_variant
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation import metrics
@@ -134,7 +134,8 @@ def evaluate(
         figures["corruptions"] = corruption_accuracies(model, x, y, source=source, verbose=verbose, **options)
     if unknown is not None:
         bank = None if train is None else train[0][:_NEIGHBORS]
-        figures["unknown"] = detect_unknown(model, x, load_images(unknown), bank, batch_size=batch_size)
+        others = load_images(unknown, side_for(model.input_shape[1:]))
+        figures["unknown"] = detect_unknown(model, x, others, bank, batch_size=batch_size)
     if report is not None:
         write_report(report, model.name, figures, x, y, logits, class_names or class_names_of(model))
     return figures

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cifar_zoo.checks import integer
-from cifar_zoo.data.images import read_image
+from cifar_zoo.data.folder import image_files
+from cifar_zoo.data.images import SIDE, read_image
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.evaluation.logits import predict_features, predict_logits
 from cifar_zoo.evaluation.metrics import detection, softmax
@@ -20,15 +21,15 @@ from cifar_zoo.lazy import keras
 _BLOCK = 500  # images whose distances to all neighbors are in memory
 
 
-def load_images(source: str | Path | np.ndarray) -> np.ndarray:
+def load_images(source: str | Path | np.ndarray, side: int = SIDE) -> np.ndarray:
     """Load images without labels.
 
     Args:
-        source: Path of a folder, of which all files are read, those of its subfolders, too, except for hidden ones; or
-            an array of pixels 0..255, uint8 (n, rows, columns, channels).
+        source: Path of a folder, of which all files are read, those of its subfolders, too, except for hidden ones and
+            what systems leave behind; or an array of pixels 0..255, uint8 (n, rows, columns, channels).
+        side: Integer. Height and width to which images of files are resized, as by `read_image`.
 
-    Returns:
-        uint8 (n, rows, columns, channels); images of files are resized to 32x32 as by `read_image`.
+    Returns: uint8 (n, rows, columns, channels).
 
     Raises:
         CifarZooError: If there is no such folder, a file is not an image, or the array is anything else.
@@ -42,14 +43,9 @@ def load_images(source: str | Path | np.ndarray) -> np.ndarray:
     folder = named_path(source)
     if not folder.is_dir():
         raise CifarZooError(f"there is no folder {str(folder)!r}")
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not files:
+    if not (files := image_files(folder)):
         raise CifarZooError(f"{str(folder)!r} has no images")
-    return np.stack([read_image(file) for file in files])
+    return np.stack([read_image(file, side) for file in files])
 
 
 def detect_unknown(

@@ -104,14 +104,15 @@ def predict(
             path = str(image) if isinstance(image, (str, os.PathLike)) else None
             results.append({"path": path, "classes": classes})
         if explain is not None:
-            _explain(model, pixels, results[-len(chunk) :], class_names, Path(explain), len(results) - len(chunk))
+            best_classes = chunk_scores.argmax(axis=-1)
+            _explain(model, pixels, results[-len(chunk) :], best_classes, Path(explain), len(results) - len(chunk))
     if not results:
         raise CifarZooError("there are no images to classify: the list is empty")
     return results
 
 
 def _explain(
-    model: Any, pixels: np.ndarray, results: list[dict[str, Any]], class_names: list[str], folder: Path, first: int
+    model: Any, pixels: np.ndarray, results: list[dict[str, Any]], best: np.ndarray, folder: Path, first: int
 ) -> None:
     """Write the heat map of the best class of each image, and add its path to the result."""
     from PIL import Image
@@ -119,14 +120,13 @@ def _explain(
     from cifar_zoo.evaluation.inspection import grad_cam, overlay
 
     named = [number for number, result in enumerate(results) if result["classes"]]
-    best = np.array([class_names.index(results[number]["classes"][0]["class"]) for number in named], int)
     height, width = model.input_shape[1:3]
     folder = named_path(folder)
     make_folder(folder)
     for number, image, heat in zip(
         named,
         center_crop(pixels[named], height, width),
-        grad_cam(model, pixels[named], best) if named else (),
+        grad_cam(model, pixels[named], best[named]) if named else (),
         strict=True,
     ):
         size = (_ENLARGED * image.shape[1], _ENLARGED * image.shape[0])

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from cifar_zoo.evaluation import metrics
-from cifar_zoo.evaluation.corruptions import CORRUPTIONS, corrupt, load_cifar10_c
+from cifar_zoo.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt, load_cifar10_c
 from cifar_zoo.evaluation.logits import predict_logits
 from cifar_zoo.evaluation.onnx_model import OnnxModel
 from cifar_zoo.lazy import keras
-
-SEVERITIES = range(1, 6)
 
 
 def corruption_accuracies(
@@ -53,7 +51,7 @@ def corruption_accuracies(
     from rich.progress import track
 
     accuracy: dict[str, list[float]] = {name: [] for name in CORRUPTIONS}
-    sets = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
+    sets = [(name, severity) for name in CORRUPTIONS for severity in range(1, SEVERITIES + 1)]
     console = Console(stderr=True)
     for name, severity in track(sets, "corruptions", console=console, transient=True, disable=not verbose):
         if source is None:

@@ -29,6 +29,7 @@ from cifar_zoo.layers.sublayers import sublayers
 from cifar_zoo.lazy import keras
 from cifar_zoo.registry import create_model, model_info
 from cifar_zoo.version import __version__
+from cifar_zoo.weights.remote import is_address
 from cifar_zoo.weights.store import find_entry
 
 FORMATS = {"onnx": ONNX, "saved_model": SAVED_MODEL, "litert": LITERT, "openvino": OPENVINO}
@@ -142,7 +143,7 @@ def _check_packages(chosen: Format) -> None:
 
 def _origin(name: str, weights: str | Path | None) -> Metadata:
     """Return where the weights of a registered network, or of one in a repository of the hub, come from."""
-    if name.startswith("hf://"):
+    if is_address(name):
         return {"weights": name}
     origin = {"network": model_info(name).name, "weights": str(weights or "random")}
     if isinstance(weights, str) and not weights.endswith(".h5"):

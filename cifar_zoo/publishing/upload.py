@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.files import git_hasher
 from cifar_zoo.weights.hub import endpoint
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Content:
     @classmethod
     def of(cls, source: Path | bytes) -> Content:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        sha256, blob = hashlib.sha256(), git_hasher(size)
         if isinstance(source, bytes):
             sha256.update(source)
             blob.update(source)

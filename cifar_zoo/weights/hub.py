@@ -15,14 +15,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from cifar_zoo.download import DownloadError, check_client, fetch
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import check_room, home_folder, remove_abandoned, write_atomically
+from cifar_zoo.files import check_room, home_folder, read_expected, remove_abandoned, write_atomically
 from cifar_zoo.version import __version__
 from cifar_zoo.weights.manifest import Entry, read_manifest
 
@@ -62,7 +62,7 @@ def download(entry: Entry) -> tuple[Path, bytes]:
     cached = cache_folder() / _file_name(entry)
     if entry.repository is None:
         raise CifarZooError(f"{entry.file} is not published yet; `{entry.command}` trains such weights")
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if is_offline():
         raise CifarZooError(
             f"{cached} {entry.difference(cached)}, and HF_HUB_OFFLINE forbids a download; run `{_command(entry)}` with "
             "the same CIFAR_ZOO_HOME where there is a network"
@@ -70,17 +70,17 @@ def download(entry: Entry) -> tuple[Path, bytes]:
     hub, credentials = endpoint()
     what = f"{entry.file} of {hub}/{entry.repository}"
     try:
-        path = _place(entry)
+        path = place(_file_name(entry), entry.bytes)
         with _locked(path):
             if found := read_cached(entry):  # another process has downloaded it meanwhile
                 return found
             url = f"{hub}/{entry.repository}/resolve/{entry.revision}/{entry.file}"
             content = fetch(url, entry.bytes, entry.difference_of, request_headers(credentials))
-            _keep(content, path)
+            keep(content, path)
     except DownloadError as error:
         raise CifarZooError(_explain(error, what, entry)) from error
     except OSError as error:
-        raise CifarZooError(_no_room(what, error, entry)) from error
+        raise CifarZooError(no_room(what, error, entry.bytes)) from error
     return path, content
 
 
@@ -108,10 +108,10 @@ def copy_to_cache(entry: Entry, folder: Path) -> Path:
     if source.parts[-3:] == Path(entry.file).parts and (damaged := entry.damaged(source.parent)):
         raise CifarZooError(f"{source.parent}: {', '.join(damaged)} beside the weights is not the published file")
     try:
-        path = _place(entry)
-        _keep(content, path)
+        path = place(_file_name(entry), entry.bytes)
+        keep(content, path)
     except OSError as error:
-        raise CifarZooError(_no_room(str(source), error, entry)) from error
+        raise CifarZooError(no_room(str(source), error, entry.bytes)) from error
     return path
 
 
@@ -125,13 +125,23 @@ def find_in(folder: Path, entry: Entry) -> Path | None:
 
 def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
     """Return the path and verified content of an entry's file in the cache, or None if it is missing or differs."""
+    return find_cached(_file_name(entry), entry.bytes, entry.difference_of)
+
+
+def find_cached(name: str, size: int, difference: Callable[[bytes], str]) -> tuple[Path, bytes] | None:
+    """Return the path and content of a file in the cache, verified as by `read_expected`, or None."""
     for folder in (cache_folder(), _temporary):
         if folder is not None:
-            path = folder / _file_name(entry)
-            content, problem = entry.read(path)
+            path = folder / name
+            content, problem = read_expected(path, size, difference)
             if not problem:
                 return path, content
     return None
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids downloads."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 @contextlib.contextmanager
@@ -154,7 +164,7 @@ def _locked(path: Path) -> Iterator[None]:
                 lock.unlink()
 
 
-def _keep(content: bytes, path: Path) -> None:
+def keep(content: bytes, path: Path) -> None:
     """Write a file of the cache. Its folder may have been removed since it was made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
@@ -211,10 +221,15 @@ def request_headers(credentials: dict[str, str]) -> dict[str, str]:
     return {**headers, "authorization": f"Bearer {token}"}
 
 
-def _place(entry: Entry) -> Path:
-    """Return the path for a download: in the cache or, if it is not writable, in a temporary folder of this process."""
+def place(name: str, size: int) -> Path:
+    """Return the path for a download: in the cache or, if it is not writable, in a temporary folder of this process.
+
+    Args:
+        name: Name of the file in the cache.
+        size: Integer. Size of the file in bytes, for which there must be room.
+    """
     global _temporary
-    path = cache_folder() / _file_name(entry)
+    path = cache_folder() / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
@@ -234,7 +249,7 @@ def _place(entry: Entry) -> Path:
         path = _temporary / path.name
     if path.is_dir():
         raise CifarZooError(f"{path} is a folder, and a file is kept there; remove the folder")
-    check_room(path.parent, entry.bytes)
+    check_room(path.parent, size)
     return path
 
 
@@ -259,10 +274,11 @@ def _explain(error: DownloadError, what: str, entry: Entry) -> str:
     )
 
 
-def _no_room(what: str, error: OSError, entry: Entry) -> str:
+def no_room(what: str, error: OSError, size: int) -> str:
+    """Return the message for a file of this size that cannot be written to the cache."""
     return (
         f"{what} cannot be kept below {cache_folder()}: {os.strerror(error.errno or 0)}; make room for "
-        f"{entry.bytes / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
+        f"{size / 1e6:.1f} MB, or set CIFAR_ZOO_HOME to another folder"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from cifar_zoo.checks import validated
 from cifar_zoo.errors import CifarZooError, shown
-from cifar_zoo.files import finish_replacing, open_regular, read_json, sha256_of, to_json, write_atomically
+from cifar_zoo.files import finish_replacing, read_expected, read_json, sha256_of, to_json, write_atomically
 from cifar_zoo.lock import locked
 
 RUN_FILES = ("config.json", "history.csv", "metrics.json")  # copied from a run in addition to its weights
@@ -113,17 +112,7 @@ class Entry(BaseModel):
         Returns: A tuple of the content of the file and a description of the difference, which is empty if the file
             is the one of this entry. The returned bytes are exactly those that were compared.
         """
-        try:
-            with open_regular(path) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size != self.bytes:
-                    return b"", f"has {size:,} bytes instead of {self.bytes:,}"
-                content = file.read(size)
-        except (FileNotFoundError, NotADirectoryError):
-            return b"", "is not there"
-        except OSError as error:
-            return b"", f"cannot be read ({error.strerror})"
-        return content, self.difference_of(content)
+        return read_expected(path, self.bytes, self.difference_of)
 
     def difference_of(self, content: builtins.bytes) -> str:
         """Return how some content differs from that of this entry's file, as a string that is empty if it does not."""

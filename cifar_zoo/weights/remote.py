@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cifar_zoo.download import DownloadError, fetch
 from cifar_zoo.errors import CifarZooError, shown
-from cifar_zoo.files import LARGEST_TEXT, check_room, write_atomically
-from cifar_zoo.weights.hub import cache_folder, endpoint, request_headers
+from cifar_zoo.files import LARGEST_TEXT, git_hash
+from cifar_zoo.weights.hub import endpoint, find_cached, is_offline, keep, no_room, place, request_headers
 
 PREFIX = "hf://"
 WEIGHTS = "model.weights.h5"  # of a repository with one network, as `cifar_zoo.push_to_hub` makes it
@@ -47,12 +46,8 @@ class _File(NamedTuple):
     hash: str
 
     def difference(self, content: bytes) -> str:
-        digest = (
-            hashlib.sha256(content) if len(self.hash) == 64 else hashlib.sha1(b"blob %d\0" % len(content) + content)
-        )
-        return (
-            "" if digest.hexdigest() == self.hash else f"has another hash than the repository states, {self.hash[:16]}"
-        )
+        digest = hashlib.sha256(content).hexdigest() if len(self.hash) == 64 else git_hash(content)
+        return "" if digest == self.hash else f"has another hash than the repository states, {self.hash[:16]}"
 
 
 def is_address(value: Any) -> bool:
@@ -96,19 +91,14 @@ def download_weights(address: str, network: str) -> Path:
     (file,) = chosen
     if file.size > _LARGEST:
         raise CifarZooError(f"{address}: {file.path} has {file.size:,} bytes; at most {_LARGEST:,} are downloaded")
-    owner = where.repo_id.replace("/", "--")
-    path = cache_folder() / f"{owner}.{network}-{hashlib.sha256(file.hash.encode()).hexdigest()[:16]}.weights.h5"
-    if not (path.is_file() and not file.difference(path.read_bytes())):
-        content = _download(where, commit, file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_room(path.parent, file.size)
-            write_atomically(path, lambda temporary: temporary.write_bytes(content))
-        except OSError as error:
-            raise CifarZooError(
-                f"{address} cannot be kept below {cache_folder()}: {os.strerror(error.errno or 0)}; set CIFAR_ZOO_HOME "
-                "to another folder"
-            ) from error
+    name = f"{where.repo_id.replace('/', '--')}.{network}-{file.hash[:16]}.weights.h5"
+    if found := find_cached(name, file.size, file.difference):
+        return found[0]
+    try:
+        path = place(name, file.size)
+        keep(_download(where, commit, file), path)
+    except OSError as error:
+        raise CifarZooError(no_room(address, error, file.size)) from error
     return path
 
 
@@ -146,7 +136,7 @@ def read_config(address: str) -> dict[str, Any]:
 
 def _list(where: Address) -> tuple[str, dict[str, _File]]:
     """Return the commit of a revision and the files in it by path."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if is_offline():
         raise CifarZooError(f"hf://{where.repo_id} needs the hub, and HF_HUB_OFFLINE forbids it")
     hub, credentials = endpoint()  # before huggingface_hub is imported, which fails for malformed variables
     from huggingface_hub import HfApi

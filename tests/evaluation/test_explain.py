@@ -41,6 +41,10 @@ def test_names_of_classes_may_hold_anything(tmp_path):
     results = cifar_zoo.predict("squeeze1", [CAT], explain=tmp_path / "maps", class_names=names, top=1)
     assert [path.name for path in (tmp_path / "maps").iterdir()] == ["0000-image-_.png"]  # the cat is the fourth
     assert results[0]["classes"][0]["class"] == "\n"
+    (same,) = cifar_zoo.predict("squeeze1", [CAT], explain=tmp_path / "same", class_names=["one"] * 10, top=1)
+    (named,) = results
+    pixels = [np.asarray(Image.open(result["explanation"])) for result in (same, named)]
+    np.testing.assert_array_equal(*pixels)  # of the class that was predicted, not of the first one of this name
 
 
 def test_what_cannot_be_explained_is_refused(tmp_path):

@@ -98,6 +98,11 @@ def test_images_of_a_folder(tmp_path):
     Image.fromarray(NOISE[1]).save(tmp_path / "deeper" / "a.png")
     (tmp_path / ".hidden").write_text("not an image")
     np.testing.assert_array_equal(load_images(tmp_path), NOISE[:2])
+    (tmp_path / "Thumbs.db").write_text("of a system")
+    assert load_images(tmp_path).shape == (2, 32, 32, 3)
+    larger = cifar_zoo.models.squeeze1(input_shape=(40, 40, 3))  # takes the files as `predict` does
+    x = np.random.default_rng(2).integers(0, 256, (3, 40, 40, 3), dtype="uint8")
+    assert cifar_zoo.evaluate(larger, (x, np.arange(3)), unknown=tmp_path)["unknown"]["images"] == 2
     (tmp_path / "notes.txt").write_text("not an image")
     with pytest.raises(CifarZooError, match=r"notes.txt' cannot be read as an image"):
         load_images(tmp_path)
