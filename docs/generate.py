@@ -176,7 +176,7 @@ def inference() -> str:
         "| accuracy, % | int8 |",
         f"| --- |{' ---: |' * 12}",
     ]
-    for found in json.loads((ROOT / "results" / "inference.json").read_text())["networks"]:
+    for found in measured("inference").values():
         latency = {way: median for way, (median, _) in found["latency_ms"].items()}
         throughput, size = found["images_per_second"], found["bytes"]
         in_torch = [way for way in latency if way.startswith("torch")]
@@ -201,7 +201,7 @@ def evaluation() -> str:
         "| digits: softmax | energy | k-NN | noise: softmax | energy | k-NN |",
         f"| --- |{' ---: |' * 14}",
     ]
-    for found in json.loads((ROOT / "results" / "evaluation.json").read_text())["networks"]:
+    for found in measured("evaluation").values():
         low, high = found["accuracy_interval"]
         figures = [
             f"{100 * found['accuracy']:.2f}",
@@ -223,13 +223,12 @@ def evaluation() -> str:
 
 def corruptions() -> str:
     """The table of docs/evaluation.md: the accuracy under each corruption, averaged over the severities."""
-    measured = json.loads((ROOT / "results" / "evaluation.json").read_text())["networks"]
-    names = list(measured[0]["corruptions"]["accuracy"])
+    accuracies = {network: found["corruptions"]["accuracy"] for network, found in measured("evaluation").items()}
+    names = list(next(iter(accuracies.values())))
     text = [f"| network | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
-    for found in measured:
-        accuracy = found["corruptions"]["accuracy"]
+    for network, accuracy in accuracies.items():
         means = [f"{100 * statistics.mean(accuracy[name]):.1f}" for name in names]
-        text.append(f"| {found['network']} | {' | '.join(means)} |")
+        text.append(f"| {network} | {' | '.join(means)} |")
     return "\n".join(text)
 
 
@@ -240,10 +239,10 @@ def cards() -> dict[str, str]:
         for tag, entry in tags.items():
             folder = f"weights/{name}/{tag}"
             tta_accuracy = json.loads((ROOT / folder / "metrics.json").read_text()).get("test_tta_accuracy")
-            measured = (
+            figures = (
                 benchmark_figures(ROOT / "results" / file, entry) for file in ("inference.json", "evaluation.json")
             )
-            made[f"{folder}/README.md"] = card(name, tag, entry, tta_accuracy, *measured)
+            made[f"{folder}/README.md"] = card(name, tag, entry, tta_accuracy, *figures)
     return made
 
 

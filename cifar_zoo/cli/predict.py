@@ -30,9 +30,13 @@ def predict(
     from cifar_zoo.evaluation.predict import latency
     from cifar_zoo.evaluation.predict import predict as classify
 
-    results = classify(name, images, weights=weights, top=top, explain=explain)
-    network = load(name, weights) if timed else None
-    taken = latency(network, read_image(images[0], side_for(network.input_shape[1:]))) if network else None
+    taken = None
+    if timed:
+        network = load(name, weights)
+        results = classify(network, images, top=top, explain=explain)
+        taken = latency(network, read_image(images[0], side_for(network.input_shape[1:])))
+    else:
+        results = classify(name, images, weights=weights, top=top, explain=explain)
     if as_json:
         print_json(results if taken is None else {"results": results, "latency_ms": taken})
         return
