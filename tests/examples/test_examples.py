@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import cifar_zoo
 from cifar_zoo.data.folder import load_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -110,3 +111,41 @@ def test_compress(small_npz, tmp_path):
     # The published weights were rounded to float16, so that half of each float32 number compresses to nothing.
     assert dense["int8"]["compressed"] < 0.6 * dense["float32"]["compressed"]
     assert "squeeze1, int8" in (tmp_path / "compressed" / "compress.svg").read_text()
+
+
+def test_attack(cifar10, tmp_path):
+    """FGSM is one step along the sign of the gradient, computed here by hand, and PGD is at least as strong."""
+    pytest.importorskip("foolbox")
+    run_attack = ["squeeze1", "--images", 60, "--epsilons", "0,1,8", "--steps", 5]
+    lines = printed(run("attack.py", *run_attack, cwd=tmp_path)).splitlines()
+    assert [line.split()[0].rstrip(",") for line in lines] == ["FGSM", "PGD"]
+    found = json.loads((tmp_path / "attack" / "attack.json").read_text())
+    fgsm, pgd = found["accuracy"].values()
+
+    tf = pytest.importorskip("tensorflow")
+    model = cifar_zoo.create_model("squeeze1", weights="cifar10", classifier_activation=None)
+    x, y = (array[:60] for array in cifar10[1])
+    with tf.GradientTape() as tape:
+        images = tf.constant(x, "float32")
+        tape.watch(images)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(y, "int64"), model(images))
+    sign = np.sign(tape.gradient(loss, images))
+    expected = [(np.argmax(model(np.clip(x + size * sign, 0, 255)), axis=1) == y).mean() for size in (0.0, 1.0, 8.0)]
+    np.testing.assert_allclose(fgsm, expected, atol=1 / 60 + 1e-6)  # one image may be decided by rounding
+    assert pgd[0] == fgsm[0] and pgd[1] <= fgsm[1] and pgd[2] <= 0.05
+    assert "robust accuracy" in (tmp_path / "attack" / "attack.svg").read_text()
+
+
+def test_dead_relus(small_npz, tmp_path):
+    arguments = ["--networks", "small_alexnet", "--epochs", 1, "--examples", 128, "--data", small_npz]
+    assert printed(run("dead_relus.py", *arguments, cwd=tmp_path)).startswith("small_alexnet\n")
+    found = json.loads((tmp_path / "dead_relus" / "dead_relus.json").read_text())["small_alexnet"]
+    assert list(found) == ["untrained", "after 1 epochs", "published"]
+    model = cifar_zoo.create_model("small_alexnet", weights="cifar10")
+    layers = [layer for layer in model.layers if getattr(layer, "activation", None) is keras.activations.relu]
+    hidden = keras.Model(model.input, layers[-1].output).predict(np.load(small_npz)["x_test"][:1000], verbose=0)
+    last = found["published"][layers[-1].name]
+    assert last["units"] == hidden.shape[-1]
+    assert last["dead"] == pytest.approx((hidden <= 0).all(axis=0).mean())
+    assert last["zeros"] == pytest.approx((hidden <= 0).mean())
+    assert "activation of dense2" in (tmp_path / "dead_relus" / "dead_relus.svg").read_text()

@@ -17,8 +17,13 @@ DEEP = {  # small, but slow to build
     "resnet56", "resnet110", "xception",
 }  # fmt: skip
 QUICK = [name for name in NAMES if cifar_zoo.model_info(name).params < 1_600_000 and name not in DEEP]
-every_network = pytest.mark.parametrize("name", NAMES)
 NAMES_QUICK_OR_FULL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def abstract(request):
+    """Each network without its weights, built once for all tests of its structure."""
+    return abstract_model(request.param)
 
 
 @pytest.fixture(scope="module", params=NAMES_QUICK_OR_FULL)
@@ -52,45 +57,42 @@ def count(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-@every_network
-def test_parameters(name):
-    model, info = abstract_model(name), cifar_zoo.model_info(name)
-    assert (count(model.weights), count(model.trainable_weights)) == (info.params, info.trainable)
-    assert model.input_shape == (None, *info.input_shape)
-    assert model.output_shape == (None, 10)
-    assert model.name == name
+def test_parameters(abstract, request):
+    assert abstract.name == request.node.callspec.params["abstract"]
+    info = cifar_zoo.model_info(abstract.name)
+    assert (count(abstract.weights), count(abstract.trainable_weights)) == (info.params, info.trainable)
+    assert abstract.input_shape == (None, *info.input_shape)
+    assert abstract.output_shape == (None, 10)
 
 
-@every_network
-def test_layers_have_fixed_names(name):
-    first, second = abstract_model(name), abstract_model(name)
-    names = [layer.name for layer in first.layers]
-    assert names == [layer.name for layer in second.layers]
+def test_layers_have_fixed_names(abstract):
+    again = abstract_model(abstract.name)
+    names = [layer.name for layer in abstract.layers]
+    assert names == [layer.name for layer in again.layers]
     assert len(set(names)) == len(names)
     assert "classifier" in names
-    paths = [weight.path for weight in first.weights]
-    assert paths == [weight.path for weight in second.weights]
+    paths = [weight.path for weight in abstract.weights]
+    assert paths == [weight.path for weight in again.weights]
     assert len(set(paths)) == len(paths)
 
 
-@pytest.mark.parametrize("name", NAMES_QUICK_OR_FULL)
-def test_config_round_trip(name):
-    model = abstract_model(name)
-    again = without_memory(lambda: keras.Model.from_config(model.get_config()))
-    assert again.get_config() == model.get_config()
-    assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
+def test_config_round_trip(abstract, request):
+    if abstract.name not in QUICK and not request.config.option.full:
+        pytest.skip("takes long; runs with --full")
+    again = without_memory(lambda: keras.Model.from_config(abstract.get_config()))
+    assert again.get_config() == abstract.get_config()
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in abstract.weights]
 
 
-@every_network
+@pytest.mark.parametrize("name", NAMES)
 def test_the_docstring_says_what_it_is(name):
     info = cifar_zoo.model_info(name)
     assert re.fullmatch(r"[A-Za-z0-9].*\.", info.summary), info.summary
     assert info.build.__annotations__["return"] in (keras.Model, "keras.Model")
 
 
-@every_network
-def test_stages_for_a_backbone(name):
-    model, trunk = abstract_model(name, features=True), abstract_model(name, include_top=False)
+def test_stages_for_a_backbone(abstract):
+    model, trunk = abstract_model(abstract.name, features=True), abstract_model(abstract.name, include_top=False)
     shapes = {stage: end.shape for stage, end in model.output.items()}
     assert list(shapes) == [f"stage{number}" for number in range(1, len(shapes) + 1)]
     sides = [shape[1] for shape in shapes.values()]
@@ -98,14 +100,12 @@ def test_stages_for_a_backbone(name):
     assert list(shapes.values())[-1] == trunk.output_shape
 
 
-@every_network
-def test_larger_grey_images_and_other_classes(name):
-    info = cifar_zoo.model_info(name)
+def test_larger_grey_images_and_other_classes(abstract):
     for side in (48, 64):
-        model = abstract_model(name, input_shape=(side, side, 1), classes=7)
+        model = abstract_model(abstract.name, input_shape=(side, side, 1), classes=7)
         assert model.input_shape == (None, side, side, 1)
         assert model.output_shape == (None, 7)
-    assert count(model.weights) != info.params
+    assert count(model.weights) != count(abstract.weights)
 
 
 def test_probabilities_in_float32(network):
