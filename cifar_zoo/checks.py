@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Callable, Iterable
 from types import NoneType
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, get_args
 from cifar_zoo.errors import CifarZooError, shown
 
 _Schema = TypeVar("_Schema")
+MAX_MINUTES = 10_000_000  # 19 years; far beyond that, a time overflows
 _KINDS = {"bool_type": "bool", "int_type": "int", "float_type": "float", "string_type": "str", "dict_type": "dict"}
 
 
@@ -84,6 +86,30 @@ def integer(name: str, value: Any, at_least: int | None = 1, or_none: bool = Fal
     if not -(2**63) <= number < 2**63:  # beyond that, NumPy and the backends overflow
         raise CifarZooError(f"{name} must be an integer of at most 64 bits, not {shown(number)}")
     return number
+
+
+def minutes(name: str, value: Any) -> float:
+    """Check a time limit in minutes, of which None is the infinite one, and return it as a float.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: The value to check.
+
+    Raises:
+        CifarZooError: If the value is not a positive and finite number, or more than 10 million.
+    """
+    if value is None:
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise CifarZooError(f"{name} must be a number, not {shown(value)}")
+    if not is_finite(value):
+        raise CifarZooError(f"{name} must be a finite number, not {shown(value)}")
+    limit = float(value)
+    if limit <= 0:
+        raise CifarZooError(f"{name} must be positive, not {shown(value)}")
+    if limit > MAX_MINUTES:
+        raise CifarZooError(f"{name} must be at most {MAX_MINUTES:,}, not {shown(value)}; None is no limit")
+    return limit
 
 
 def sides(name: str, value: Any) -> int | tuple[int, ...]:

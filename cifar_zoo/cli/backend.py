@@ -9,16 +9,28 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import open_file
+from cifar_zoo.errors import CifarZooError, shown
+from cifar_zoo.files import named_path, open_file
 
 
-def load_network(name: str, weights: str) -> None:
-    """Check that a network and its weights exist, and import what runs it, which for an .onnx file is not Keras."""
+def check_exists(*paths: str | None) -> None:
+    """Raise CifarZooError for a file or folder that does not exist, before an import that takes seconds."""
+    for path in paths:
+        if path is not None and not named_path(path).exists():
+            raise CifarZooError(f"there is no file or folder {shown(path)}")
+
+
+def load_network(name: str, weights: str, *paths: str | None) -> None:
+    """Check that a network, its weights and the paths that will be read exist, and import what runs the network.
+
+    For an .onnx file that is not Keras.
+    """
     from cifar_zoo.evaluation.keras_file import is_keras_file
     from cifar_zoo.evaluation.onnx_model import is_onnx
 
-    if not is_onnx(name):
+    if is_onnx(name):
+        check_exists(*paths)
+    else:
         from cifar_zoo.registry import model_info
         from cifar_zoo.weights.remote import is_address
         from cifar_zoo.weights.store import check_pretrained
@@ -27,6 +39,7 @@ def load_network(name: str, weights: str) -> None:
             open_file(name).close()  # raises if there is none
         elif not is_address(name):
             check_pretrained(model_info(name).name, weights)
+        check_exists(*paths)
         load_backend()
 
 

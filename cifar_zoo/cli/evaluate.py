@@ -48,7 +48,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure the accuracy and loss of the network NAME, or of an exported .onnx file, on the CIFAR-10 test images."""
-    load_network(name, weights)
+    load_network(name, weights, data, corruptions or None, unknown, human)
     from cifar_zoo.evaluation.evaluate import evaluate as measure
 
     figures = measure(

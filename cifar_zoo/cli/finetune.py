@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.checks import minutes
+from cifar_zoo.cli.backend import check_exists, load_backend
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
@@ -54,6 +55,8 @@ def finetune(
     own = own.with_settings(settings)  # reports errors before the backend is loaded
     if epochs is not None:
         own = own.for_epochs(epochs)
+    minutes("max_minutes", options["max_minutes"])
+    check_exists(folder)
     load_backend(training=True)
     from cifar_zoo.training.finetune import MODEL
     from cifar_zoo.training.finetune import finetune as train

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.checks import minutes
+from cifar_zoo.cli.backend import check_exists, load_backend
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped, shown
 
@@ -77,7 +78,11 @@ def fit(
 
     started = time.monotonic()
     own = find_recipe(recipe, name).with_settings(settings)  # reports errors before the backend is loaded
-    numbers = _numbers(seeds)
+    for field in ("epochs", "batch_size"):
+        if options[field] is not None:
+            own.with_(**{field: options[field]})
+    numbers, limit = _numbers(seeds), minutes("max_minutes", max_minutes)
+    check_exists(options["data"])
     load_backend(training=True)
     import keras
 
@@ -89,14 +94,10 @@ def fit(
         click.echo(f"{devices} devices share each batch", err=as_json)
     runs: list[Run] = []
     for seed in numbers:
-        left = max_minutes
-        if max_minutes is not None and math.isfinite(max_minutes) and max_minutes > 0:  # else fit_cifar10 raises
-            left = max_minutes - (time.monotonic() - started) / 60
-            if left <= 0:
-                click.echo(
-                    f"stopped by --max-minutes before seed {seed}; the same command resumes with it", err=as_json
-                )
-                return
+        left = limit - (time.monotonic() - started) / 60
+        if left <= 0:
+            click.echo(f"stopped by --max-minutes before seed {seed}; the same command resumes with it", err=as_json)
+            return
         keras.backend.clear_session()
         runs.append(
             fit_cifar10(
@@ -104,7 +105,7 @@ def fit(
                 own if settings else recipe,
                 seed=seed,
                 run_dir=f"{run_dir}-{seed}" if run_dir and len(numbers) > 1 else run_dir,
-                max_minutes=left,
+                max_minutes=None if math.isinf(left) else left,
                 verbose=0 if as_json else "auto",
                 **options,
             )

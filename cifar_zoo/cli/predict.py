@@ -24,7 +24,7 @@ def predict(
 
     Image files may have any size, mode and format. An .onnx file is run by ONNX Runtime, without Keras.
     """
-    load_network(name, weights)
+    load_network(name, weights, *images)
     from cifar_zoo.data.images import read_image, side_for
     from cifar_zoo.evaluation.logits import load
     from cifar_zoo.evaluation.predict import latency

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import numbers
 import os
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
 from cifar_zoo.backend.seeds import seeded
-from cifar_zoo.checks import integer, is_finite
+from cifar_zoo.checks import integer, minutes
 from cifar_zoo.data.cifar10 import CLASSES, Dataset, Split, check_split, is_cifar10, load_cifar10
 from cifar_zoo.data.images import center_crop
 from cifar_zoo.errors import CifarZooError, shown
@@ -53,7 +52,6 @@ from cifar_zoo.training.trainer import BatchStatistics, Trainer
 from cifar_zoo.weights.files import load_weights, round_to_half
 from cifar_zoo.weights.store import MOST_CLASSES
 
-MAX_MINUTES = 10_000_000  # 19 years; far beyond that, a time overflows
 STATISTICS_IMAGES = 10_000  # number of images for estimating the batch-norm statistics of averaged weights
 
 
@@ -158,7 +156,7 @@ def fit_cifar10(
         seed=integer("seed", seed, at_least=None),
         steps_per_execution=integer("steps_per_execution", steps_per_execution, at_least=None),
         precision=precision or hardware_precision(),
-        max_minutes=_minutes(max_minutes),
+        max_minutes=minutes("max_minutes", max_minutes),
         evaluate_test=not holdout if evaluate_test is None else bool(evaluate_test),
     )
     options.check()
@@ -232,22 +230,6 @@ class _Splits:
     test: Split | None
     classes: int
     dataset: str
-
-
-def _minutes(value: Any) -> float:
-    """Return the time limit in minutes as a float, which is infinity for None."""
-    if value is None:
-        return math.inf
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise CifarZooError(f"max_minutes must be a number, not {shown(value)}")
-    if not is_finite(value):
-        raise CifarZooError(f"max_minutes must be a finite number, not {shown(value)}")
-    minutes = float(value)
-    if minutes <= 0:
-        raise CifarZooError(f"max_minutes must be positive, not {shown(value)}")
-    if minutes > MAX_MINUTES:
-        raise CifarZooError(f"max_minutes must be at most {MAX_MINUTES:,}, not {shown(value)}; None is no limit")
-    return minutes
 
 
 def _resolve_recipe(recipe: str | Recipe, model: keras.Model | str, options: _Options) -> tuple[str, Recipe]:
