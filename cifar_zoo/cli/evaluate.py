@@ -9,7 +9,7 @@ import click
 
 from cifar_zoo.checks import integer
 from cifar_zoo.cli.backend import load_network
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 from cifar_zoo.errors import CifarZooError
 
 
@@ -66,42 +66,49 @@ def evaluate(
     if as_json:
         print_json({"name": name, "weights": weights, **figures})
         return
-    low, high = figures["accuracy_interval"]
-    click.echo(
-        f"{name}: {figures['accuracy']:.2%} of {figures['images']} test images ({figures['correct']} right, 95 % "
-        f"interval {low:.2%} to {high:.2%})\n"
-        f"loss {figures['loss']:.4f}, Brier score {figures['brier']:.4f}, calibration error {figures['ece']:.2%}"
-    )
-    if tta:
-        click.echo(
-            f"with test-time augmentation (flip and shift, six views): {figures['tta_accuracy']:.2%} "
-            f"({figures['tta_correct']} right), loss {figures['tta_loss']:.4f}"
-        )
-    _print_sections(figures)
+    _print_figures(name, figures)
     if report is not None:
         click.echo(f"the report is in {report}: report.html")
 
 
-def _print_sections(figures: dict[str, Any]) -> None:
-    if found := figures.get("temperature"):
-        click.echo(
-            f"with the temperature {found['temperature']:.3f}, fitted to {found['held_out']} held-out images: "
-            f"loss {found['loss']:.4f}, calibration error {found['ece']:.2%}"
-        )
-    if found := figures.get("human"):
-        click.echo(
-            f"people (CIFAR-10H): cross-entropy {found['cross_entropy']:.4f}, rank correlation of the entropies "
-            f"{found['entropy_correlation']:.3f}"
-        )
-    if found := figures.get("corruptions"):
-        click.echo(f"corrupted images ({found['set']}): {found['mean_accuracy']:.2%} on average")
-        for name, accuracy in found["accuracy"].items():
-            click.echo(f"  {name:18}" + "".join(f"{value:8.2%}" for value in accuracy))
-    if found := figures.get("unknown"):
-        click.echo(f"{found['images']} unknown images:")
-        for name, score in found.items():
-            if isinstance(score, dict):
-                click.echo(f"  {name:12} AUROC {score['auroc']:.2%}, FPR at 95 % TPR {score['fpr95']:.2%}")
+def _print_figures(name: str, figures: dict[str, Any]) -> None:
+    low, high = figures["accuracy_interval"]
+    accuracy = (
+        f"{figures['accuracy']:.2%} of {figures['images']} test images ({figures['correct']} right, 95 % interval "
+        f"{low:.2%} to {high:.2%})"
+    )
+    quality = f"loss {figures['loss']:.4f}, Brier score {figures['brier']:.4f}, calibration error {figures['ece']:.2%}"
+    rows, lines = [(name, accuracy), ("", quality)], [f"{name}: {accuracy}", quality]
+
+    def add(what: str, more: str, text: str) -> None:
+        rows.append((what, text))
+        lines.append(f"{more}: {text}")
+
+    if "tta_accuracy" in figures:
+        text = f"{figures['tta_accuracy']:.2%} ({figures['tta_correct']} right), loss {figures['tta_loss']:.4f}"
+        add("test-time augmentation", "with test-time augmentation (flip and shift, six views)", text)
+    if part := figures.get("temperature"):
+        what = f"temperature {part['temperature']:.3f}"
+        more = f"with the {what}, fitted to {part['held_out']} held-out images"
+        add(what, more, f"loss {part['loss']:.4f}, calibration error {part['ece']:.2%}")
+    if part := figures.get("human"):
+        correlation = f"rank correlation of the entropies {part['entropy_correlation']:.3f}"
+        add("people (CIFAR-10H)", "people (CIFAR-10H)", f"cross-entropy {part['cross_entropy']:.4f}, {correlation}")
+    if part := figures.get("corruptions"):
+        mean = f"{part['mean_accuracy']:.2%} on average"
+        rows.append(("corrupted images", f"{mean}, {part['set']}"))
+        lines.append(f"corrupted images ({part['set']}): {mean}")
+    print_table(["", ""], rows, lines)
+    if part := figures.get("corruptions"):
+        table = [(key, *(f"{value:.2%}" for value in values)) for key, values in part["accuracy"].items()]
+        plain = (f"  {key:18}" + "".join(f"{value:>8}" for value in values) for key, *values in table)
+        print_table(["severity", *(f">{severity}" for severity in range(1, len(table[0])))], table, plain)
+    if part := figures.get("unknown"):
+        title = f"{part['images']} unknown images"
+        scores = [(key, score) for key, score in part.items() if isinstance(score, dict)]
+        table = [(key, f"{score['auroc']:.2%}", f"{score['fpr95']:.2%}") for key, score in scores]
+        plain = (f"  {key:12} AUROC {auroc}, FPR at 95 % TPR {fpr}" for key, auroc, fpr in table)
+        print_table([title, ">AUROC", ">FPR at 95 % TPR"], table, [f"{title}:", *plain])
 
 
 def _held_out(name: str, weights: str, data: str | None, count: int) -> Any:

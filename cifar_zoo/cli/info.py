@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from cifar_zoo.cli.backend import load_backend
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 
 
 @click.command()
@@ -35,35 +35,37 @@ def info(name: str, brief: bool, as_json: bool) -> None:
         if info.family == "sandbox":
             facts["tensorsandbox_flops"] = sandbox_flops(model)
     if as_json:
-        layers = {"layers": [asdict(row) for row in table]} if table else {}
-        print_json({**facts, "weights": weights, **layers})
+        costs = {"layers": [asdict(row) for row in table]} if table else {}
+        print_json({**facts, "weights": weights, **costs})
         return
 
-    def line(key: str, text: object) -> None:
-        click.echo(f"{key:16} {text}")
-
     if table:
+        layers = [
+            (row.name, row.kind, "x".join(map(str, row.output_shape)), f"{row.params:,}", f"{row.multiply_adds:,}")
+            for row in table
+        ]
+        headings = ("layer", "kind", "output", "parameters", "multiply-adds")
         width = max(len(row.name) for row in table)
-        click.echo(f"{'layer':{width}} {'kind':26} {'output':>14} {'parameters':>12} {'multiply-adds':>14}")
-        for row in table:
-            shape = "x".join(map(str, row.output_shape))
-            click.echo(f"{row.name:{width}} {row.kind:26} {shape:>14} {row.params:12,} {row.multiply_adds:14,}")
+        plain = (f"{a:{width}} {b:26} {c:>14} {d:>12} {e:>14}" for a, b, c, d, e in [headings, *layers])
+        print_table(["layer", "kind", ">output", ">parameters", ">multiply-adds"], layers, plain)
         click.echo()
-    for key in ("name", "family", "summary", "paper"):
-        line(key, facts[key])
+    lines = [(key, str(facts[key])) for key in ("name", "family", "summary", "paper")]
     for published in info.rows:
         accuracy = f", {published.accuracy} %" if published.accuracy else ""
-        line("published row", f"{published.name}{accuracy} ({published.table})")
+        lines.append(("published row", f"{published.name}{accuracy} ({published.table})"))
     if info.params is not None:
-        line("parameters", f"{info.params:,}, of which {info.trainable:,} trainable")
-    line("input", "x".join(map(str, info.input_shape)))
+        lines.append(("parameters", f"{info.params:,}, of which {info.trainable:,} trainable"))
+    lines.append(("input", "x".join(map(str, info.input_shape))))
     if table:
-        line("multiply-adds", f"{facts['multiply_adds']:,} for an image")
-        line("activations", f"{facts['activation_bytes']:,} bytes for an image, all layers in float32")
+        lines.append(("multiply-adds", f"{facts['multiply_adds']:,} for an image"))
+        lines.append(("activations", f"{facts['activation_bytes']:,} bytes for an image, all layers in float32"))
     if "tensorsandbox_flops" in facts:
-        line("operations", f"{facts['tensorsandbox_flops']:,} for an image by the formula of {TENSORSANDBOX}")
+        flops = facts["tensorsandbox_flops"]
+        lines.append(("operations", f"{flops:,} for an image by the formula of {TENSORSANDBOX}"))
     for tag, entry in weights.items():
-        line("weights", f"{tag}: {entry['test_accuracy']:.2%} on the test images, {entry['bytes']:,} bytes")
-        line("", f"trained with: {entry['command']}")
+        accuracy, size = entry["test_accuracy"], entry["bytes"]
+        lines.append(("weights", f"{tag}: {accuracy:.2%} on the test images, {size:,} bytes"))
+        lines.append(("", f"trained with: {entry['command']}"))
     if not weights:
-        line("weights", f"none published; `cifar-zoo fit {name}` trains them")
+        lines.append(("weights", f"none published; `cifar-zoo fit {name}` trains them"))
+    print_table(["", ""], lines, (f"{key:16} {text}" for key, text in lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 
 
 @click.command("list")
@@ -23,17 +23,25 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
     infos = [model_info(name) for name in matching(pattern, pretrained=pretrained)]
     accuracy = {name: best(tags)[1].test_accuracy for name, tags in manifest.items()}
     if as_json:
-        rows = [
-            {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary}
-            for i in infos
-        ]
-        print_json(rows)
+        print_json(
+            [
+                {"name": i.name, "params": i.params, "test_accuracy": accuracy.get(i.name), "summary": i.summary}
+                for i in infos
+            ]
+        )
         return
     width = max((len(info.name) for info in infos), default=0)
-    for info in infos:
-        shown = f"{accuracy[info.name]:.2%}" if info.name in accuracy else "-"
-        params = "-" if info.params is None else f"{info.params:,}"
-        click.echo(f"{info.name:{width}}  {params:>11}  {shown:>7}  {info.summary}")
+    rows = [
+        (
+            info.name,
+            "-" if info.params is None else f"{info.params:,}",
+            f"{accuracy[info.name]:.2%}" if info.name in accuracy else "-",
+            info.summary,
+        )
+        for info in infos
+    ]
+    plain = (f"{name:{width}}  {params:>11}  {shown:>7}  {summary}" for name, params, shown, summary in rows)
+    print_table(["network", ">parameters", ">accuracy", "description"], rows, plain)
 
 
 def matching(pattern: str, pretrained: bool = False) -> list[str]:

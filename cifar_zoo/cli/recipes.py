@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 
 
 @click.command()
@@ -17,20 +17,21 @@ def recipes(name: str | None, as_json: bool) -> None:
 
     found = {network: recipes_for(network) for network in ([name] if name else list_models())}
     if as_json:
-        plain = {
+        fields = {
             network: {tag: recipe.to_dict() for tag, recipe in recipes.items()} for network, recipes in found.items()
         }
-        print_json(plain[name] if name else plain)
+        print_json(fields[name] if name else fields)
     elif name:
         values = {tag: recipe.to_dict() for tag, recipe in found[name].items()}
-        click.echo("".join([f"{'':24}", *(f"{tag:24}" for tag in values)]).rstrip())
-        for field in next(iter(values.values())):
-            row = [f"{field:24}", *(f"{_text(recipe[field]):24}" for recipe in values.values())]
-            click.echo("".join(row).rstrip())
+        rows = [(field, *(_text(recipe[field]) for recipe in values.values())) for field in next(iter(values.values()))]
+        plain = ("".join(f"{cell:24}" for cell in row).rstrip() for row in [("", *values), *rows])
+        print_table(["field", *values], rows, plain)
     else:
-        for network, recipes in found.items():
-            short = ", ".join(f"{tag} ({recipe.epochs} epochs)" for tag, recipe in recipes.items())
-            click.echo(f"{network:28}{short}")
+        short = [
+            (network, ", ".join(f"{tag} ({recipe.epochs} epochs)" for tag, recipe in recipes.items()))
+            for network, recipes in found.items()
+        ]
+        print_table(["network", "recipes"], short, (f"{network:28}{text}" for network, text in short))
 
 
 def _text(value: object) -> str:

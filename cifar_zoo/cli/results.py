@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 
 
 @click.command()
@@ -30,4 +30,11 @@ def results(pattern: str, folder: Path | None, as_json: bool) -> None:
     if as_json:
         print_json([asdict(line) for line in lines])
         return
-    click.echo(as_text(lines))
+    rows = []
+    for line in lines:
+        published = f"{line.published:.2f}" if line.published else "-"
+        ours = line.ours.replace(" ", "\n", 1) or "-"  # the deviation below the mean
+        run = (line.tag or "", f"{line.runs} x {line.epochs}", f"{line.minutes:.0f}") if line.runs else ()
+        rows.append((line.network, line.row or "-", published, ours, *run))
+    headings = ["network", "row", ">published", "ours", "tag", ">runs x\nepochs", ">min"]
+    print_table(headings, rows, as_text(lines).splitlines())
