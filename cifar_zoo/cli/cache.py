@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cifar_zoo.cli.output import print_json
+from cifar_zoo.cli.output import print_json, print_table
 from cifar_zoo.errors import escaped
 
 
@@ -24,11 +24,24 @@ def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
         model_info(name)
     files = clear_cache(names) if clear else cached_files(names)
     if as_json:
-        rows = [{"path": str(file.path), "bytes": file.bytes, "problem": file.problem or None} for file in files]
-        print_json(rows)
+        print_json(
+            [
+                {
+                    "path": str(file.path),
+                    "bytes": file.bytes,
+                    "problem": file.problem or None,
+                    "address": file.address or None,
+                }
+                for file in files
+            ]
+        )
         return
+    rows, lines = [], []
     for file in files:
-        click.echo(f"{file.bytes:12,}  {escaped(file.path)}  {'removed' if clear else file.problem or 'ok'}")
+        state = "removed" if clear else file.problem or "ok"
+        rows.append((f"{file.bytes:,}", file.address or escaped(file.path.name), state))
+        lines.append(f"{file.bytes:12,}  {escaped(file.path)}  {state}  {file.address}".rstrip())
+    print_table([">bytes", "file", "state"], rows, lines)
     total = sum(file.bytes for file in files)
     click.echo(
         f"{total:12,}  bytes in {len(files)} files {'removed from' if clear else 'of'} {escaped(cache_folder())}"

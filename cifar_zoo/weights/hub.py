@@ -10,6 +10,7 @@ import atexit
 import base64
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -22,7 +23,14 @@ from urllib.parse import unquote, urlsplit
 
 from cifar_zoo.download import DownloadError, check_client, fetch
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.files import check_room, home_folder, read_expected, remove_abandoned, write_atomically
+from cifar_zoo.files import (
+    check_room,
+    git_hash,
+    home_folder,
+    read_expected,
+    remove_abandoned,
+    write_atomically,
+)
 from cifar_zoo.version import __version__
 from cifar_zoo.weights.manifest import Entry, read_manifest
 
@@ -30,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 LOCK_PATIENCE = 60.0  # seconds to wait for another process that downloads the same file
 _CACHED = r"[^/]+-[0-9a-f]{16}\.weights\.h5"  # the names of the files in the cache
+_REMOTE = r"(?P<org>[^/]+?)--(?P<name>[^/]+)@(?P<commit>[0-9a-f]{40})\.(?P<network>[^/]+)-(?P<hash>[0-9a-f]{16})\..*"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _temporary: Path | None = None  # replaces a cache that is not writable, until the process ends
 
@@ -46,6 +55,18 @@ def _file_name(entry: Entry) -> str:
     """
     network, tag, _ = entry.file.split("/")
     return f"{network}.{tag}-{entry.sha256[:16]}.weights.h5"
+
+
+def remote_name(repo_id: str, commit: str, network: str, digest: str) -> str:
+    """Return the name in the cache of a file from any repository of the hub, which is in no manifest.
+
+    Args:
+        repo_id: String. "ORG/NAME" of the repository.
+        commit: String. Commit of the repository; "*" in the pattern of all files with the same content.
+        network: String. Registered name of the network.
+        digest: String. Hash of the file in the repository, SHA-256 or that of Git.
+    """
+    return f"{repo_id.replace('/', '--')}@{commit}.{network}-{digest[:16]}.weights.h5"
 
 
 def download(entry: Entry) -> tuple[Path, bytes]:
@@ -129,10 +150,12 @@ def read_cached(entry: Entry) -> tuple[Path, bytes] | None:
 
 
 def find_cached(name: str, size: int, difference: Callable[[bytes], str]) -> tuple[Path, bytes] | None:
-    """Return the path and content of a file in the cache, verified as by `read_expected`, or None."""
+    """Return the path and content of a file in the cache, verified as by `read_expected`, or None.
+
+    The name may be a pattern, of which the first file that is whole is returned.
+    """
     for folder in (cache_folder(), _temporary):
-        if folder is not None:
-            path = folder / name
+        for path in sorted(folder.glob(name)) if folder is not None else ():
             content, problem = read_expected(path, size, difference)
             if not problem:
                 return path, content
@@ -295,11 +318,13 @@ class CachedFile:
         path: Path of the file.
         bytes: Integer. Size of the file.
         problem: String. How the file differs from the published one; empty if it does not.
+        address: String. `hf://ORG/NAME@COMMIT` of a file from any repository of the hub; empty for one of the manifest.
     """
 
     path: Path
     bytes: int
     problem: str
+    address: str = ""
 
 
 def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
@@ -310,11 +335,25 @@ def cached_files(names: Collection[str] = ()) -> list[CachedFile]:
     entries = {_file_name(entry): entry for tags in read_manifest().values() for entry in tags.values()}
     found = []
     for path in _in_cache(_CACHED, names):
-        entry = entries.get(path.name)
-        problem = entry.difference(path) if entry else "is not in the manifest"
+        remote = re.fullmatch(_REMOTE, path.name)
+        address = f"hf://{remote['org']}/{remote['name']}@{remote['commit']}" if remote else ""
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
-            found.append(CachedFile(path, path.stat().st_size, problem))
+            if entry := entries.get(path.name):
+                problem = entry.difference(path)
+            else:
+                problem = _difference(path, remote["hash"]) if remote else "is not in the manifest"
+            found.append(CachedFile(path, path.stat().st_size, problem, address))
     return found
+
+
+def _difference(path: Path, start: str) -> str:
+    """Return how a file differs from the one whose hash, SHA-256 or that of Git, starts like this, or ""."""
+
+    def difference(content: bytes) -> str:
+        hashes = hashlib.sha256(content).hexdigest(), git_hash(content)
+        return "" if any(each.startswith(start) for each in hashes) else f"has another hash than {start}..."
+
+    return read_expected(path, path.stat().st_size, difference)[1]
 
 
 def clear_cache(names: Collection[str] = ()) -> list[CachedFile]:
@@ -331,11 +370,16 @@ def clear_cache(names: Collection[str] = ()) -> list[CachedFile]:
 
 
 def _in_cache(pattern: str, names: Collection[str]) -> list[Path]:
-    """Return the files in the cache folder whose names match a pattern, and start with one of some names if any."""
+    """Return the files in the cache folder whose names match a pattern, of some networks if any are named."""
+
+    def network(name: str) -> str:
+        remote = re.fullmatch(_REMOTE, name)
+        return remote["network"] if remote else name.split(".")[0]
+
     return [
         path
         for path in sorted(cache_folder().glob("*"))
         if re.fullmatch(pattern, path.name)
-        and (not names or path.name.removeprefix(".").split(".")[0] in names)
+        and (not names or network(path.name.removeprefix(".")) in names)
         and path.is_file()
     ]

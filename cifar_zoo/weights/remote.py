@@ -6,6 +6,7 @@ in them is read as from any other file of a stranger, as numbers only.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from cifar_zoo.download import DownloadError, fetch
 from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.files import LARGEST_TEXT, git_hash
-from cifar_zoo.weights.hub import endpoint, find_cached, is_offline, keep, no_room, place, request_headers
+from cifar_zoo.weights.hub import endpoint, find_cached, is_offline, keep, no_room, place, remote_name, request_headers
 
 PREFIX = "hf://"
 WEIGHTS = "model.weights.h5"  # of a repository with one network, as `cifar_zoo.push_to_hub` makes it
@@ -91,9 +92,10 @@ def download_weights(address: str, network: str) -> Path:
     (file,) = chosen
     if file.size > _LARGEST:
         raise CifarZooError(f"{address}: {file.path} has {file.size:,} bytes; at most {_LARGEST:,} are downloaded")
-    name = f"{where.repo_id.replace('/', '--')}.{network}-{file.hash[:16]}.weights.h5"
-    if found := find_cached(name, file.size, file.difference):
+    anywhen = remote_name(where.repo_id, "*", glob.escape(network), file.hash)  # of any commit with the same file
+    if found := find_cached(anywhen, file.size, file.difference):
         return found[0]
+    name = remote_name(where.repo_id, commit, network, file.hash)
     try:
         path = place(name, file.size)
         keep(_download(where, commit, file), path)
@@ -158,6 +160,8 @@ def _list(where: Address) -> tuple[str, dict[str, _File]]:
         }.get(status or 0, "try again later, or set HF_ENDPOINT to a mirror")
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CifarZooError(f"hf://{where.repo_id} cannot be read at {hub}: {advice} ({reason})") from error
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise CifarZooError(f"hf://{where.repo_id} cannot be read at {hub}: {shown(commit)} is no commit")
     return commit, {
         file.path: _File(file.path, file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files
     }

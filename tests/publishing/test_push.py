@@ -72,7 +72,9 @@ def test_a_network_comes_back_as_it_was(hub):
         np.testing.assert_allclose(found.predict(X[:, :28, :28], verbose=0), expected, atol=1e-6)
     trunk = cifar_zoo.create_model("hf://me/mine", include_top=False, pooling="avg")  # with other options
     assert trunk.output_shape[-1] == cifar_zoo.models.squeeze1(include_top=False, pooling="avg").output_shape[-1]
-    # The file was downloaded once, and comes from the cache since then.
+    # The file was downloaded once, and comes from the cache since then, also for a later commit that has the same.
+    cifar_zoo.push_to_hub(model, "me/mine", class_names=["d", "c", "b", "a"])
+    cifar_zoo.create_model("hf://me/mine")
     assert len(hub.requests("GET", "*model.weights.h5")) == 1
 
 
@@ -200,3 +202,26 @@ def test_the_commands_take_an_address(hub, zoo, tmp_path):
     )
     (expected,) = cifar_zoo.predict("squeeze1", [X[0]])
     assert json.loads(done.stdout)[0]["classes"][0]["class"] == expected["classes"][0]["class"]
+
+
+def test_the_cache_names_repository_and_commit(hub, zoo, tmp_path):
+    """Also of a repository with the usual characters, and what is damaged since."""
+    addresses = [cifar_zoo.push_to_hub(cifar_zoo.models.squeeze1(), name) for name in ("me/mine", "an-org/a.b_c-d")]
+    for address in addresses:
+        cifar_zoo.create_model(address.partition("@")[0])
+    kept = sorted((tmp_path / "home" / "weights").iterdir(), key=lambda path: path.name.startswith("an-org"))
+    for names in ((), ("squeeze1",)):
+        rows = json.loads(zoo("cache", *names, "--json").stdout)
+        assert {row["address"]: row["path"] for row in rows} == dict(zip(addresses, map(str, kept), strict=True))
+        assert all(row["problem"] is None for row in rows)
+    assert json.loads(zoo("cache", "nin", "--json").stdout) == []
+    content = bytearray(kept[0].read_bytes())
+    content[-1] ^= 1
+    kept[0].write_bytes(content)
+    second, first, _ = zoo("cache").stdout.splitlines()
+    assert second.split() == [f"{kept[1].stat().st_size:,}", str(kept[1]), "ok", addresses[1]]
+    assert first.startswith(f"{len(content):12,}  {kept[0]}  has another hash than") and first.endswith(addresses[0])
+    cifar_zoo.create_model("hf://me/mine")  # downloaded again
+    assert [row["problem"] for row in json.loads(zoo("cache", "--json").stdout)] == [None, None]
+    assert zoo("cache", "squeeze1", "--clear").stdout.count("removed  hf://") == 2
+    assert not list((tmp_path / "home" / "weights").iterdir())
