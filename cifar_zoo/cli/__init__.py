@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from itertools import chain
 
 import click
 
@@ -25,14 +26,36 @@ from cifar_zoo.cli.results import results
 from cifar_zoo.errors import CifarZooError, one_line
 from cifar_zoo.version import __version__
 
+GROUPS = {
+    "Choose a network": (list_, info, results, recipes),
+    "Use it": (predict, evaluate, export, download, cache),
+    "Train": (fit, finetune),
+    "Publish": (pack, publish),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Grouped(click.Group):
+    """A group of commands whose help lists them by what they are for."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (f"{each.name:{width}}", each.get_short_help_str(formatter.width - width - 6))
+                        for each in commands
+                    ]
+                )
+
+
+@click.group(cls=_Grouped, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cifar-zoo")
 def commands() -> None:
     """CIFAR-10 networks for Keras 3, with pretrained weights."""
 
 
-for _each in (list_, info, predict, evaluate, export, download, cache, recipes, fit, finetune, pack, publish, results):
+for _each in chain(*GROUPS.values()):
     commands.add_command(_each)
 
 

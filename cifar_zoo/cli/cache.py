@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 from cifar_zoo.errors import escaped
 
 
-@click.command()
-@click.argument("names", nargs=-1)
+@click.command(short_help="List, verify or remove downloaded weights.")
+@network_argument("names", nargs=-1)
 @click.option("--clear", is_flag=True, help="Remove the files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import CifarZooError, escaped
 
 
-@click.command()
-@click.argument("names", nargs=-1)
+@click.command(short_help="Download weights to the cache, for use offline.")
+@network_argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Download the weights of all networks.")
 @click.option("--tag", default="cifar10", show_default=True, help="Tag of the weights; cifar10 means the best.")
 @click.option("--from", "folder", type=click.Path(path_type=Path), help="Copy from this folder, such as a checkout.")

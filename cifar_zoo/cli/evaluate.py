@@ -9,12 +9,13 @@ import click
 
 from cifar_zoo.checks import integer
 from cifar_zoo.cli.backend import load_network
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 from cifar_zoo.errors import CifarZooError
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Measure accuracy and calibration.")
+@network_argument()
 @click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
 @click.option(
     "--data",

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from cifar_zoo.cli.backend import load_network
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Write a network in the format of another runtime.")
+@network_argument()
 @click.option(
     "--format",
     "format_",

@@ -8,12 +8,13 @@ import click
 
 from cifar_zoo.checks import minutes
 from cifar_zoo.cli.backend import check_exists, load_backend
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Fine-tune a pretrained network on your own images.")
+@network_argument()
 @click.argument("folder", type=click.Path())
 @click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
 @click.option("--recipe", help="Name of a recipe; see `cifar-zoo recipes`.  [default: one for fine-tuning]")

@@ -11,6 +11,7 @@ import click
 
 from cifar_zoo.checks import minutes
 from cifar_zoo.cli.backend import check_exists, load_backend
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped, shown
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 NAMES = {"test": "test", "holdout": "held-out"}  # the evaluated images, in order of preference
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Train a network on CIFAR-10, or resume a run.")
+@network_argument()
 @click.option("--recipe", default="zoo", show_default=True, help="Name of the recipe; see `cifar-zoo recipes`.")
 @click.option("--epochs", type=int, help="Number of epochs; stretches the schedule of the recipe.")
 @click.option("--batch-size", type=int, help="Images per step, if not that of the recipe.")

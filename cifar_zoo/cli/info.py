@@ -7,11 +7,12 @@ from dataclasses import asdict
 import click
 
 from cifar_zoo.cli.backend import load_backend
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Describe a network, its weights and its layers.")
+@network_argument()
 @click.option("--brief", is_flag=True, help="Omit the layers and their costs, which need the backend.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, brief: bool, as_json: bool) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 
 
-@click.command("list")
-@click.argument("pattern", default="*")
+@click.command("list", short_help="List the networks.")
+@network_argument("pattern", default="*")
 @click.option("--pretrained", is_flag=True, help="List only networks with pretrained weights that can be loaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(pattern: str, pretrained: bool, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from cifar_zoo.cli.backend import load_backend
 from cifar_zoo.errors import escaped
 
 
-@click.command()
+@click.command(short_help="Add a finished run to the results and stage its weights.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--tag", help="Tag that the runs of a recipe share.  [default: name of the recipe]")
 @click.option("--into", type=click.Path(path_type=Path), default=".", help="A checkout of cifar_zoo.  [default: here]")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from cifar_zoo.cli.backend import load_network
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
 from cifar_zoo.errors import escaped
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Classify images.")
+@network_argument()
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("--weights", default="cifar10", show_default=True, help="A tag or the path of a .weights.h5 file.")
 @click.option("--top", default=3, show_default=True, help="Number of classes to print per image.")

@@ -9,7 +9,7 @@ import click
 from cifar_zoo.errors import escaped
 
 
-@click.command()
+@click.command(short_help="Upload staged weights to the hub.")
 @click.option(
     "--repo-id", required=True, metavar="ORG/NAME", help="Repository on the hub; it is created if it does not exist."
 )

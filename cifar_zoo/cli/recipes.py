@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(short_help="Show how a network is trained.")
+@network_argument(required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
     """Show all fields of the recipes for the network NAME, or list the recipes of all networks."""

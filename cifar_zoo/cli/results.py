@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json, print_table
 
 
-@click.command()
-@click.argument("pattern", default="*")
+@click.command(short_help="Show our accuracies beside the published ones.")
+@network_argument("pattern", default="*")
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder of run records.  [default: the package's]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def results(pattern: str, folder: Path | None, as_json: bool) -> None:
