@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,10 @@ def load_backend(training: bool = False) -> None:
         except BaseException as error:  # a backend that is not whole may raise anything, and even exit
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
             reason = "it exits" if isinstance(error, SystemExit) else str(error) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError) and error.name == backend:
+                others = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+                if others:
+                    reason += f"; set KERAS_BACKEND to {' or '.join(others)}, which is installed"
             raise CifarZooError(
                 f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {reason}"
             ) from error

@@ -99,7 +99,7 @@ def export(
             f"the name of a file for {chosen.title} must end in {chosen.suffix}, not {shown(str(path))}"
         )
     _check_target(target, chosen)
-    _check_packages(chosen)
+    writer = _find_writer(chosen)
 
     metadata = {"producer": f"cifar_zoo {__version__}"}
     if isinstance(model, str):
@@ -115,7 +115,7 @@ def export(
 
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / target.name
-        _write(format, exported, written, metadata)
+        _write(format, exported, written, metadata, writer)
         figures: dict[str, Any] = {"largest_difference": _compare(exported, chosen, written)}
         if int8:
             from cifar_zoo.exporting import int8 as quantization
@@ -135,10 +135,21 @@ def _check_target(target: Path, chosen: Format) -> None:
         raise CifarZooError(f"{str(target)!r} is not a SavedModel and is not replaced; give another path")
 
 
-def _check_packages(chosen: Format) -> None:
-    for package, extra in chosen.packages.items():
+def _find_writer(chosen: Format) -> str:
+    """Return the backend that writes a format: this one if it can, else one that is installed.
+
+    Raises:
+        CifarZooError: If there is none, or a package is missing.
+    """
+    here = keras.backend.backend()
+    found = here if here in chosen.backends else next(filter(importlib.util.find_spec, chosen.backends), None)
+    if found is None:
+        first, names = next(iter(chosen.backends)), " or ".join(chosen.backends)
+        raise CifarZooError(f"{chosen.title} is written by {names}, which is not installed: pip install {first}")
+    for package, extra in (chosen.packages | chosen.backends[found]).items():
         if importlib.util.find_spec(package) is None:
             raise CifarZooError(f"{chosen.title} needs the package {package}: pip install 'cifar-zoo[{extra}]'")
+    return found
 
 
 def _origin(name: str, weights: str | Path | None) -> Metadata:
@@ -183,18 +194,15 @@ def _with_named_ends(model: keras.Model, input_dtype: str, logits: bool, feature
     return keras.Model(pixels, {"probabilities": scores}, name="exported")
 
 
-def _write(format: str, model: keras.Model, path: Path, metadata: Metadata) -> None:
-    """Write a model with a backend that can do so: this one, or another one in a process of its own."""
+def _write(format: str, model: keras.Model, path: Path, metadata: Metadata, backend: str) -> None:
+    """Write a model with a backend: this one, or another one in a process of its own."""
     chosen = FORMATS[format]
-    if keras.backend.backend() in chosen.backends:
+    if backend == keras.backend.backend():
         try:
             chosen.write(model, path, metadata)
         except Exception as error:  # of whatever the converters raise
             raise CifarZooError(f"{metadata['network']} cannot be written as {chosen.title}: {error!s:.500}") from error
         return
-    backend = next((name for name in chosen.backends if importlib.util.find_spec(name)), None)
-    if backend is None:
-        raise CifarZooError(f"{chosen.title} is written by {' or '.join(chosen.backends)}, which is not installed")
     saved = path.with_name("model.keras")
     model.save(saved)
     done = subprocess.run(

@@ -53,4 +53,4 @@ def load(path: Path) -> Callable[[np.ndarray], Outputs]:
     return run
 
 
-LITERT = Format("LiteRT", ".tflite", ("tensorflow",), {"ai_edge_litert": "litert"}, write, load)
+LITERT = Format("LiteRT", ".tflite", {"tensorflow": {}}, {"ai_edge_litert": "litert"}, write, load)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,13 @@ def _from_torch(model: Any, path: Path) -> Any:
     """Convert a model by PyTorch's exporter."""
     import keras
     import onnx
+    import torch
 
     (pixels,) = model.inputs
     signature = [keras.InputSpec(shape=pixels.shape, dtype=pixels.dtype, name="pixels")]
-    model.export(str(path), format="onnx", input_signature=signature, opset_version=OPSET, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of shapes, which are the same for all images
+        model.export(str(path), format="onnx", input_signature=signature, opset_version=OPSET, verbose=False)
     return onnx.load(path)
 
 
@@ -106,5 +110,10 @@ def load(path: Path) -> Callable[[np.ndarray], Outputs]:
 
 
 ONNX = Format(
-    "ONNX", ".onnx", ("tensorflow", "torch"), {"onnx": "onnx", "onnxruntime": "onnx", "tf2onnx": "onnx"}, write, load
+    "ONNX",
+    ".onnx",
+    {"tensorflow": {"tf2onnx": "onnx"}, "torch": {}},
+    {"onnx": "onnx", "onnxruntime": "onnx"},
+    write,
+    load,
 )

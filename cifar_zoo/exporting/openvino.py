@@ -39,4 +39,4 @@ def load(path: Path) -> Callable[[np.ndarray], Outputs]:
     return run
 
 
-OPENVINO = Format("OpenVINO", ".xml", ("tensorflow",), {"openvino": "openvino"}, write, load)
+OPENVINO = Format("OpenVINO", ".xml", {"tensorflow": {}}, {"openvino": "openvino"}, write, load)

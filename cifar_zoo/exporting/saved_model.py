@@ -51,4 +51,4 @@ def load(path: Path) -> Callable[[np.ndarray], Outputs]:
     return run
 
 
-SAVED_MODEL = Format("SavedModel", "", ("tensorflow",), {}, write, load)
+SAVED_MODEL = Format("SavedModel", "", {"tensorflow": {}}, {}, write, load)
