@@ -3,6 +3,8 @@
 import ast
 import importlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import cifar_zoo
 
@@ -162,6 +166,45 @@ def test_type_checkers_see_the_public_names():
             home = importlib.import_module(f"cifar_zoo.{node.module}" if node.module else "cifar_zoo")
             assert alias.asname == alias.name and getattr(home, alias.name) is getattr(cifar_zoo, alias.name)
             assert alias.name in [*cifar_zoo.__all__, "__version__"]
+
+
+def test_the_source_distribution_has_all_files():
+    """But those of the forge, and the large weights, which tests/weights/test_manifest.py knows."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("only a checkout knows which files there are")
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True).stdout
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    included = tuple(f"{path.removeprefix('/')}/" for path in targets["sdist"]["include"])
+    always = ("README.md", "LICENSE", "pyproject.toml", ".gitignore")  # by hatchling
+    left = [path for path in listed.splitlines() if not f"{path}/".startswith(included)]
+    assert {path.split("/")[0] for path in left if path not in always} == {".ci", ".github", "weights"}
+
+
+def test_the_conda_recipe_is_of_this_version_and_its_dependencies():
+    """Their floors included, whichever way the two packagers spell a name."""
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = pyproject["project"]
+
+    def parsed(texts):
+        found = [Requirement(text) for text in texts]
+        return {canonicalize_name(each.name): each.specifier for each in found}
+
+    minimum = recipe["context"]["python_min"]
+    run = [text.replace("${{ python_min }}", minimum) for text in recipe["requirements"]["run"]]
+    assert parsed(run) == parsed([*project["dependencies"], f"python {project['requires-python']}"])
+    host = {text.replace(" ", "") for text in recipe["requirements"]["host"]}
+    assert set(pyproject["build-system"]["requires"]) < host
+    assert recipe["context"]["version"] == cifar_zoo.__version__ and recipe["package"]["name"] == project["name"]
+    assert recipe["source"]["url"].endswith("/c/cifar-zoo/cifar_zoo-${{ version }}.tar.gz")
+    assert re.fullmatch("[0-9a-f]{64}", recipe["source"]["sha256"])
+    about = recipe["about"]
+    assert (about["summary"], about["license"], about["license_file"]) == (
+        project["description"],
+        project["license"],
+        *project["license-files"],
+    )
 
 
 def test_the_metadata_agree():
