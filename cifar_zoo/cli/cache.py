@@ -40,8 +40,9 @@ def cache(names: tuple[str, ...], clear: bool, as_json: bool) -> None:
     rows, lines = [], []
     for file in files:
         state = "removed" if clear else file.problem or "ok"
-        rows.append((f"{file.bytes:,}", file.address or escaped(file.path.name), state))
-        lines.append(f"{file.bytes:12,}  {escaped(file.path)}  {state}  {file.address}".rstrip())
+        address = escaped(file.address)
+        rows.append((f"{file.bytes:,}", address or escaped(file.path.name), state))
+        lines.append(f"{file.bytes:12,}  {escaped(file.path)}  {state}  {address}".rstrip())
     print_table([">bytes", "file", "state"], rows, lines)
     total = sum(file.bytes for file in files)
     click.echo(

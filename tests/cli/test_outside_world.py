@@ -148,6 +148,15 @@ def test_control_characters_are_escaped(zoo, arguments):
     assert done.returncode == 2 and "a\\x1b[2J" in done.stderr and "\x1b" not in done.stderr
 
 
+def test_control_characters_in_the_names_of_cached_files_are_escaped(zoo, tmp_path):
+    (tmp_path / "weights").mkdir()
+    for name in ("a\x1b[2Jb", f"a\x1b[2Jb--c@{40 * '0'}.nin"):
+        (tmp_path / "weights" / f"{name}-{16 * '0'}.weights.h5").write_bytes(b"x")
+    done = zoo("cache", env={"CIFAR_ZOO_HOME": str(tmp_path)})
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    assert f"  hf://a\\x1b[2Jb/c@{40 * '0'}\n" in done.stdout and "is not in the manifest" in done.stdout
+
+
 @given(st.text())
 def test_the_message_of_an_error_is_one_printable_line(text):
     message = str(CifarZooError(text))
