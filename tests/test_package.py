@@ -177,7 +177,7 @@ def test_the_source_distribution_has_all_files():
     included = tuple(f"{path.removeprefix('/')}/" for path in targets["sdist"]["include"])
     always = ("README.md", "LICENSE", "pyproject.toml", ".gitignore")  # by hatchling
     left = [path for path in listed.splitlines() if not f"{path}/".startswith(included)]
-    assert {path.split("/")[0] for path in left if path not in always} == {".ci", ".github", "weights"}
+    assert {path.split("/")[0] for path in left if path not in always} == {".github", "weights"}
 
 
 def test_the_conda_recipe_is_of_this_version_and_its_dependencies():
