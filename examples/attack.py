@@ -43,7 +43,8 @@ def main() -> None:
         model = cifar_zoo.create_model(args.network, weights="cifar10", classifier_activation=None)
     except (cifar_zoo.CifarZooError, ValueError) as error:
         parser.error(str(error))
-    x = center_crop(x[: args.images], *model.input_shape[1:3]).astype("float32")
+    x, y = x[: args.images], y[: args.images].astype("int64")
+    x = center_crop(x, *model.input_shape[1:3]).astype("float32")
     target, to_tensor = for_foolbox(model)
     attacks = {
         "FGSM": foolbox.attacks.LinfFastGradientAttack(),
@@ -54,7 +55,7 @@ def main() -> None:
         for epsilon in epsilons:
             right = []
             for start in range(0, len(x), 100):
-                images, labels = to_tensor(x[start : start + 100], y[start : start + 100].astype("int64"))
+                images, labels = to_tensor(x[start : start + 100], y[start : start + 100])
                 _, changed, fooled = attack(target, images, labels, epsilons=epsilon)
                 assert np.abs(np.asarray(changed) - np.asarray(images)).max() <= epsilon + 1e-3
                 right.append(~np.asarray(fooled))

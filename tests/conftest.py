@@ -11,7 +11,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
-os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")  # its own never gives memory back: 10 GB for all networks
+if "--full" in sys.argv:  # the allocator of oneDNN gives no memory back, 10 GB for all networks; but it is faster
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: children would ignore Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,14 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish():
     """Keep the million objects of the imported libraries out of every later collection, which take 0.3 s otherwise."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_after_each_module():
+    """Free the networks of a module, and keep what lives on, such as compiled functions, out of later collections."""
+    yield
     gc.collect()
     gc.freeze()
 

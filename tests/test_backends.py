@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cifar_zoo.weights.manifest import read_manifest
+
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = [
     "cifar_zoo/layers",
@@ -31,17 +33,28 @@ QUICK = [
     "--deselect",  # it follows from the golden logits, which are compared
     "tests/weights/test_manifest.py::test_the_accuracy_is_that_of_the_manifest",
 ]
+JAX_COMPILES_LONG = [
+    "tests/layers/test_augmentation.py::test_pixels_as_integers[TrivialAugmentWide]",
+    "tests/layers/test_normalization.py::test_batch_normalization_is_that_of_keras",  # on JAX it is that of Keras
+    "tests/training/test_sharpness.py::test_both_passes_see_the_same_and_the_first_one_counts[None]",
+    *(
+        f"tests/weights/test_manifest.py::test_golden_logits[{name}-{tag}]"
+        for name, tags in read_manifest().items()
+        for tag, entry in tags.items()
+        if entry.params > 1e6
+    ),
+]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "0"]
 ALL = ["cifar_zoo/layers", "tests", "--ignore", "tests/test_backends.py"]
 
 
-def run_with(backend, full):
+def run_with(backend, full, deselected=()):
     """Run the tests with another backend, in a process of its own."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'cifar-zoo[{backend}]'")
     options = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles faster
     done = subprocess.run(
-        [*PYTEST, *(ALL if full else QUICK)],
+        [*PYTEST, *(ALL if full else [*QUICK, *(word for test in deselected for word in ("--deselect", test))])],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend, **options},
         capture_output=True,
@@ -52,7 +65,7 @@ def run_with(backend, full):
 
 class TestOnJax:  # in a class of its own, so that another worker takes the next one
     def test_all(self, request):
-        run_with("jax", request.config.getoption("--full"))
+        run_with("jax", request.config.getoption("--full"), JAX_COMPILES_LONG)
 
 
 class TestOnTorch:

@@ -109,6 +109,7 @@ def airbench_weights(model):
     return [*tensors("whitening", "bias"), *kernels, *tensors("_bn", "beta"), classifier.T]
 
 
+@pytest.mark.full
 def test_the_recipe_fast_is_the_training_in_plain_torch(airbench_in_torch, cifar10, tmp_path, monkeypatch):
     """Weights after eight float32 steps on the same batches: learning rates, decay, lookahead and the frozen bias."""
     import torch

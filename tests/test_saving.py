@@ -14,11 +14,11 @@ from cifar_zoo import layers, optimizers, schedules
 # What the fresh process does first: importing cifar_zoo is enough, before Keras or after it.
 BEGINNINGS = [
     ("tensorflow", "import cifar_zoo, keras"),
-    ("tensorflow", "import keras, cifar_zoo"),
     ("tensorflow", "import cifar_zoo.backend.optimizer_steps"),
     *(
         pytest.param("tensorflow", beginning, marks=pytest.mark.full)
         for beginning in (
+            "import keras, cifar_zoo",
             "from cifar_zoo.layers import Conv2D",
             "import cifar_zoo.layers.grouped_conv2d",
             "import cifar_zoo.training.schedules",

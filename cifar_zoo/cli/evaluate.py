@@ -32,7 +32,9 @@ from cifar_zoo.errors import CifarZooError
 @click.option("--unknown", help="Folder with images of no class, to measure how well they are told from the others.")
 @click.option("--human", help="Path of cifar10h-probs.npy (CIFAR-10H), to compare with the answers of people.")
 @click.option(
-    "--held-out", type=int, help="Number of training images that `fit --holdout` held out, to fit a temperature."
+    "--held-out",
+    type=click.IntRange(min=1),
+    help="Number of training images that `fit --holdout` held out, to fit a temperature.",
 )
 @click.option("--report", help="Folder for report.json, report.html and plots.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -196,7 +196,7 @@ def test_the_names_that_a_network_keeps(tmp_path):
     assert {guess["class"] for guess in answer["classes"]} == set(names)
 
 
-@pytest.mark.parametrize("backend, format", [("jax", "litert"), ("torch", "onnx")])
+@pytest.mark.parametrize("backend, format", [pytest.param("jax", "litert", marks=pytest.mark.full), ("torch", "onnx")])
 def test_another_backend_writes_the_same(backend, format, zoo, tmp_path):
     pytest.importorskip(backend)
     path = tmp_path / NAMES[format]

@@ -70,7 +70,10 @@ def test_pooling_is_over_height_and_width(pooling, channels_first):
     assert model.output_shape == (None, 64)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "alex3", "shufflenet_v2", "small_alexnet"])
+@pytest.mark.parametrize(
+    "name",
+    ["alex3", "shufflenet_v2", *(pytest.param(each, marks=pytest.mark.full) for each in ("resnet20", "small_alexnet"))],
+)
 def test_networks_compute_save_and_load_under_channels_first(name, tmp_path, channels_first):
     first = cifar_zoo.create_model(name)
     first.save(tmp_path / "whole.keras")

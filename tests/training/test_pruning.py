@@ -95,7 +95,17 @@ def fit(small_npz, path, recipe=SMALL, model="nin0", **options):
     return fit_cifar10(model, recipe, data=small_npz, run_dir=path, verbose=0, precision="float32", **options)
 
 
-@pytest.mark.parametrize("change", [{}, {"optimizer": "muon"}, {"sam": 0.05}, {"ema_decay": None}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        *(
+            pytest.param(each, marks=pytest.mark.full)
+            for each in ({"optimizer": "muon"}, {"sam": 0.05}, {"ema_decay": None})
+        ),
+    ],
+    ids=str,
+)
 def test_the_sparsity_rises_over_half_of_the_epochs(small_npz, tmp_path, change):
     watch = Watch()
     run = fit(small_npz, tmp_path, SMALL.with_(**change), callbacks=[watch])
