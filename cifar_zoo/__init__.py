@@ -10,7 +10,7 @@ import lazy_loader
 from wrapt import when_imported
 
 from cifar_zoo import models as models  # registers the networks
-from cifar_zoo.lazy import LazyModule, generators_kept
+from cifar_zoo.lazy import LazyModule, generators_kept, uncollected
 from cifar_zoo.registry import set_weights_provider
 from cifar_zoo.version import __version__ as __version__
 
@@ -18,7 +18,7 @@ _import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    with generators_kept():
+    with generators_kept(), uncollected():
         return _import(name)
 
 

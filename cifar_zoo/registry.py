@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from cifar_zoo.errors import CifarZooError
+from cifar_zoo.lazy import uncollected
 
 if TYPE_CHECKING:
     import keras
@@ -258,7 +259,8 @@ def _constructor(
         weights = arguments.pop("weights")
         if weights is not None:
             _weights_provider().check_pretrained(registered, weights)
-        model = architecture().build(registered=registered, **arguments)
+        with uncollected():
+            model = architecture().build(registered=registered, **arguments)
         if weights is not None:
             _weights_provider().load_pretrained(model, _registry[registered], weights)
         return model

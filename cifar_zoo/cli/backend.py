@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError, shown
 from cifar_zoo.files import named_path, open_file
+from cifar_zoo.lazy import uncollected
 
 
 def check_exists(*paths: str | None) -> None:
@@ -57,8 +58,7 @@ def load_backend(training: bool = False) -> None:
     Raises:
         CifarZooError: If Keras or its backend cannot be imported.
     """
-    gc.disable()  # what the import creates stays: looking for garbage in it takes a fifth of its time
-    with _silent_standard_error():
+    with _silent_standard_error(), uncollected():
         try:
             import keras
 
@@ -78,8 +78,7 @@ def load_backend(training: bool = False) -> None:
                 f"Keras cannot be loaded with the backend {backend!r} (KERAS_BACKEND): {reason}"
             ) from error
         finally:
-            gc.freeze()  # nor does any later collection look at it
-            gc.enable()
+            gc.freeze()  # no later collection looks at what has been imported, either
 
 
 @contextlib.contextmanager

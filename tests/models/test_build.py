@@ -1,5 +1,7 @@
 """The contract that all networks share."""
 
+import gc
+
 import numpy as np
 import pytest
 from keras import ops
@@ -152,3 +154,21 @@ def test_a_trunk_must_return_its_stages(stages):
             registered="mine", include_top=True, input_shape=(8, 8, 3), pooling=None, classes=10,
             classifier_activation=None, include_preprocessing=True, features=False, name="mine",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_while_a_network_is_built(enabled):
+    """It would be searched for among a million objects of the backend. Whether Python collects any stays as it was."""
+    phases = []
+    before = gc.isenabled()
+    gc.callbacks.append(note := lambda phase, info: phases.append(phase))
+    try:
+        gc.enable() if enabled else gc.disable()
+        cifar_zoo.create_model("resnet20")
+        with pytest.raises(cifar_zoo.CifarZooError):
+            cifar_zoo.create_model("resnet20", pooling="median")
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable() if before else gc.disable()
+        gc.callbacks.remove(note)
+    assert len(phases) < 10, phases  # a few after the network has been built; without this, there are 34
