@@ -169,6 +169,17 @@ def every_step() -> str:
     return "\n".join(text)
 
 
+def startup() -> str:
+    """The table of docs/performance.md: the seconds until a command answers, by part."""
+    found = json.loads((ROOT / "results" / "startup.json").read_text())
+    parts = ("import", "data", "build", "predict", "step", "total")
+    text = [f"| network | command | {' | '.join(parts)} |", f"| --- | --- |{' ---: |' * len(parts)}"]
+    for row in found["rows"]:
+        cells = (f"{row['seconds'][part]:.1f}" if part in row["seconds"] else "" for part in parts)
+        text.append(f"| {row['network']} | {row['command']} | {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
 def inference() -> str:
     """The table of docs/export.md: how fast the published networks answer, and what int8 costs."""
     text = [
@@ -414,7 +425,7 @@ TABLES = {
     "README.md": {"best": best},
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
-    "docs/performance.md": {"speed": speed, "every step": every_step},
+    "docs/performance.md": {"speed": speed, "every step": every_step, "start-up": startup},
     "docs/export.md": {"inference": inference},
     "docs/evaluation.md": {"evaluation": evaluation, "corruptions": corruptions},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},

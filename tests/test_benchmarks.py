@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -228,3 +229,17 @@ def test_each_ablation_leaves_out_what_it_says():
     assert stem.trainable_weights and tuple(stem.kernel.shape) == (2, 2, 3, 24)
     kernel = keras.ops.convert_to_numpy(ablation.with_layers(ablation.random_start).get_layer("stage1_2_conv").kernel)
     assert np.abs(kernel).max() <= 1 / np.sqrt(9 * 64)
+
+
+@pytest.mark.full
+def test_startup(tmp_path, small_npz):
+    """The parts are all there, and together they take as long as the processes."""
+    command = [sys.executable, BENCHMARKS / "startup.py", "alex0", "--rounds", "1", "--json", tmp_path / "file.json"]
+    started = time.monotonic()
+    subprocess.run(command, check=True, env={**os.environ, "CIFAR_ZOO_DATA": str(small_npz)})
+    taken = time.monotonic() - started
+    predict, fit = json.loads((tmp_path / "file.json").read_text())["rows"]
+    assert list(predict["seconds"]) == ["import", "build", "predict", "predict again", "total"]
+    assert list(fit["seconds"]) == ["import", "data", "build", "step", "total"]
+    total = predict["seconds"]["total"] + fit["seconds"]["total"]
+    assert 0.5 * taken < total < taken and predict["seconds"]["predict again"] < predict["seconds"]["predict"]
