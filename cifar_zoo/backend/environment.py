@@ -44,7 +44,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def without_paths(words: list[str]) -> str:
-    """Returns a command line without the options that only name local paths, such as `--run-dir`.
+    """Returns a command line without the options that only name local paths and hosts, such as `--run-dir`.
 
     Args:
         words: The program and its arguments.
@@ -52,7 +52,7 @@ def without_paths(words: list[str]) -> str:
     Returns:
         The command as one string, quoted for a shell.
     """
-    options = ("--run-dir", "--runs", "--data")
+    options = ("--run-dir", "--runs", "--data", "--coordinator", "--process-id")
     kept, given = [], iter(words)
     for word in given:
         if word in options:

@@ -80,4 +80,6 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     click.echo(f"cifar-zoo: {one_line(message)}", err=True)
+    if processes := sys.modules.get("cifar_zoo.backend.processes"):
+        processes.leave(2)  # if this process is one of several
     sys.exit(2)

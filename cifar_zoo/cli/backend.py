@@ -7,7 +7,7 @@ import gc
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cifar_zoo.errors import CifarZooError, shown
@@ -45,7 +45,7 @@ def load_network(name: str, weights: str, *paths: str | None) -> None:
         load_backend()
 
 
-def load_backend(training: bool = False) -> None:
+def load_backend(training: bool = False, before: Callable[[], None] | None = None) -> None:
     """Import Keras and initialize its backend, discarding what TensorFlow's C++ code logs to standard error meanwhile.
 
     No log level silences these messages. With another backend, Keras imports TensorFlow, if it is installed, only when
@@ -54,6 +54,7 @@ def load_backend(training: bool = False) -> None:
     Args:
         training: Boolean. Whether the command trains. If so, the seeds are set once here, so that this import is silent
             as well.
+        before: Function that is called after the import of Keras, and before its backend is initialized, or None.
 
     Raises:
         CifarZooError: If Keras or its backend cannot be imported.
@@ -62,10 +63,12 @@ def load_backend(training: bool = False) -> None:
         try:
             import keras
 
+            if before is not None:
+                before()
             keras.ops.zeros(1)  # the first operation initializes the devices
             if training:
                 keras.utils.set_random_seed(0)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CifarZooError):
             raise
         except BaseException as error:  # a backend that is not whole may raise anything, and even exit
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")

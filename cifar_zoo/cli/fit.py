@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import time
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_zoo.checks import minutes
+from cifar_zoo.checks import minutes, process_of_several
 from cifar_zoo.cli.backend import check_exists, load_backend
 from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
@@ -58,6 +59,15 @@ NAMES = {"test": "test", "holdout": "held-out"}  # the evaluated images, in orde
 @click.option(
     "--data-parallel", is_flag=True, help="Let all devices of this machine share each batch (JAX backend only)."
 )
+@click.option(
+    "--distributed",
+    is_flag=True,
+    help="Let the devices of several processes share each batch (JAX backend only). The processes are those started by "
+    "SLURM, Open MPI or Kubernetes, or those of the next three options.",
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, with a free port.")
+@click.option("--processes", type=int, help="Number of processes.")
+@click.option("--process-id", type=int, help="Number of this process, from 0.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Resume the run in the run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the metrics, as JSON.")
 def fit(
@@ -68,6 +78,10 @@ def fit(
     run_dir: str | None,
     max_minutes: float | None,
     data_parallel: bool,
+    distributed: bool,
+    coordinator: str | None,
+    processes: int | None,
+    process_id: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -84,22 +98,33 @@ def fit(
             own.with_(**{field: options[field]})
     numbers, limit = _numbers(seeds), minutes("max_minutes", max_minutes)
     check_exists(options["data"])
-    load_backend(training=True)
-    import keras
+    given = (coordinator, processes, process_id)
+    distributed = process_of_several(*given) or distributed
+    load_backend(training=True, before=(lambda: _join(*given)) if distributed else None)
 
-    from cifar_zoo.backend.distribution import distribute_data
+    from cifar_zoo.backend.distribution import clear_session, distribute_data
+    from cifar_zoo.backend.processes import of_process_0, process_count, process_index
     from cifar_zoo.training.fit import fit_cifar10
 
-    if data_parallel:
+    first = process_index() == 0
+    if not first:
+        logging.getLogger("cifar_zoo").setLevel(logging.ERROR)
+
+    def tell(text: str) -> None:
+        if first:
+            click.echo(text, err=as_json)
+
+    if data_parallel or distributed:
         devices = distribute_data()
-        click.echo(f"{devices} devices share each batch", err=as_json)
+        of = f" of {process_count()} processes" if distributed else ""
+        tell(f"{devices} devices{of} share each batch")
     runs: list[Run] = []
     for seed in numbers:
-        left = limit - (time.monotonic() - started) / 60
+        left = of_process_0(limit - (time.monotonic() - started) / 60)
         if left <= 0:
-            click.echo(f"stopped by --max-minutes before seed {seed}; the same command resumes with it", err=as_json)
+            tell(f"stopped by --max-minutes before seed {seed}; the same command resumes with it")
             return
-        keras.backend.clear_session()
+        clear_session()
         runs.append(
             fit_cifar10(
                 name,
@@ -111,13 +136,20 @@ def fit(
                 **options,
             )
         )
-        _tell(runs[-1], as_json)
+        if first:
+            _tell(runs[-1], as_json)
         if not runs[-1].finished:
             return
     if len(runs) > 1 and not as_json and (which := _measured(runs[0])):
         accuracies = [run.metrics[f"{which}_accuracy"] for run in runs]
         mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-        click.echo(f"{NAMES[which]} accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
+        tell(f"{NAMES[which]} accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
+
+
+def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    from cifar_zoo.backend.processes import join_processes
+
+    join_processes(coordinator, processes, process_id)
 
 
 def _numbers(seeds: str) -> list[int]:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pydantic
 
+from cifar_zoo.backend.processes import arrays_of_process_0, on_process_0
 from cifar_zoo.backend.values import to_numpy
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import LARGEST_TEXT, open_regular, write_atomically
@@ -71,6 +72,8 @@ def previous_checkpoint(path: Path) -> Path:
 def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str, Any]) -> None:
     """Write the values of variables and the state of a run to one file, and keep the existing file as the previous one.
 
+    Where several processes train, process 0 writes it. The others wait, and raise the same error.
+
     Args:
         path: Path of the checkpoint.
         variables: List of `keras.Variable`.
@@ -79,6 +82,46 @@ def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str
     Raises:
         OSError: If the file cannot be written. The existing checkpoints are then unchanged.
     """
+    on_process_0(lambda: _write(path, variables, state))
+
+
+def load_checkpoint(
+    path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None = None
+) -> dict[str, Any] | None:
+    """Restore variables from the newest usable checkpoint and return its state.
+
+    If the newest checkpoint cannot be used, a warning is logged and the previous one is used. Where several processes
+    train, process 0 reads it for all.
+
+    Args:
+        path: Path of the newest checkpoint.
+        variables: List of `keras.Variable`, in the order in which they were saved.
+        check: Function that is called with the state and the values of the variables before they are assigned. It
+            raises ValueError if they do not belong to the run.
+
+    Returns: A dict with the fields of `RunState`, or None if there is no checkpoint.
+
+    Raises:
+        CifarZooError: If there are checkpoints, but none of them can be used. No variable is changed in this case.
+    """
+    values: list[np.ndarray] = []
+
+    def read() -> dict[str, Any] | None:
+        found = _newest_usable(path, variables, check)
+        if found is None:
+            return None
+        values.extend(found[0])
+        return found[1]
+
+    state: dict[str, Any] | None = on_process_0(read)
+    if state is not None:
+        shapes, dtypes = [tuple(variable.shape) for variable in variables], [variable.dtype for variable in variables]
+        for variable, value in zip(variables, arrays_of_process_0(values, shapes, dtypes), strict=True):
+            variable.assign(value)
+    return state
+
+
+def _write(path: Path, variables: list[keras.Variable], state: dict[str, Any]) -> None:
     arrays: dict[str, Any] = {_name(i): to_numpy(variable) for i, variable in enumerate(variables)}
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
 
@@ -93,24 +136,10 @@ def save_checkpoint(path: Path, variables: list[keras.Variable], state: dict[str
         raise OSError(error.errno, f"{error.strerror}, and {size / 1e6:.1f} MB are needed", str(path)) from error
 
 
-def load_checkpoint(
-    path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None = None
-) -> dict[str, Any] | None:
-    """Restore variables from the newest usable checkpoint and return its state.
-
-    If the newest checkpoint cannot be used, a warning is logged and the previous one is used.
-
-    Args:
-        path: Path of the newest checkpoint.
-        variables: List of `keras.Variable`, in the order in which they were saved.
-        check: Function that is called with the state and the values of the variables before they are assigned. It
-            raises ValueError if they do not belong to the run.
-
-    Returns: A dict with the fields of `RunState`, or None if there is no checkpoint.
-
-    Raises:
-        CifarZooError: If there are checkpoints, but none of them can be used. No variable is changed in this case.
-    """
+def _newest_usable(
+    path: Path, variables: list[keras.Variable], check: Callable[[RunState, list[np.ndarray]], None] | None
+) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+    """Read the newest checkpoint that can be used, which is the newest file from now on; None if there is no file."""
     previous = previous_checkpoint(path)
     reasons = {}
     for file in (path, previous):
@@ -122,13 +151,11 @@ def load_checkpoint(
             reason = " ".join(str(error).split()) or type(error).__name__
             reasons[file] = f"{file} cannot be read as a checkpoint ({reason})"
             continue
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
         if path in reasons:
             _log.warning("%s; the run resumes from %s, the previous one", reasons[path], previous.name)
         if file is previous:
             previous.replace(path)  # otherwise the next save would overwrite it with the damaged file
-        return state
+        return values, state
     if reasons:
         raise CifarZooError(f"{'; '.join(reasons.values())}; restore a copy, or choose another run directory")
     return None

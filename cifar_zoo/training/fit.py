@@ -15,10 +15,18 @@ import keras
 import numpy as np
 
 from cifar_zoo.backend.compile_cache import keeping_compiled_steps
-from cifar_zoo.backend.distribution import check_distribution
+from cifar_zoo.backend.distribution import check_distribution, own_rows
 from cifar_zoo.backend.environment import describe_environment
 from cifar_zoo.backend.memory import keeping_freed_memory
 from cifar_zoo.backend.precision import PRECISIONS, float32_by_default, hardware_precision
+from cifar_zoo.backend.processes import (
+    check_same_everywhere,
+    file_of_process_0,
+    naming_lost_processes,
+    on_process_0,
+    process_count,
+    process_index,
+)
 from cifar_zoo.backend.seeds import seeded
 from cifar_zoo.checks import integer, minutes
 from cifar_zoo.data.cifar10 import CLASSES, Dataset, Split, check_split, is_cifar10, load_cifar10
@@ -141,11 +149,13 @@ def fit_cifar10(
     Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
         and rounded to float16, so the accuracy is that of the file.
 
-    With the JAX backend, all devices of `keras.distribution.DataParallel` share each batch (docs/distributed.md).
+    With the JAX backend, all devices of `keras.distribution.DataParallel` share each batch, those of other processes
+    included (docs/distributed.md). Every process must make the same call. Process 0 alone writes the run directory and
+    shows the progress.
 
     Raises:
         CifarZooError: If an argument is invalid, if the run directory contains a run of another configuration or is in
-            use by another training, or if the loss is not finite.
+            use by another training, if the loss is not finite, or if another process of the training is lost.
     """
     started = time.monotonic()
     options = _Options(
@@ -162,7 +172,7 @@ def fit_cifar10(
     options.check()
     recipe_name, recipe = _resolve_recipe(recipe, model, options)
     splits = _load_splits(data, options)
-    with keeping_compiled_steps(), seeded(options.seed), float32_by_default():
+    with naming_lost_processes(), keeping_compiled_steps(), seeded(options.seed), float32_by_default():
         if isinstance(model, str):
             initial_weights, model = None, model_info(model).build(classes=splits.classes)
         else:
@@ -172,13 +182,20 @@ def fit_cifar10(
         _check_images(splits, model, recipe)
         path = Path(run_dir or f"runs/{model.name}-{recipe_name}-{options.seed}")
         config = _configuration(model, initial_weights, recipe_name, recipe, splits, options)
-        with locked(path / "run.lock", "another training", "wait for it, or choose another run directory"):
+        check_same_everywhere({**config, "steps_per_execution": options.steps_per_execution})
+        with contextlib.ExitStack() as stack:
+            lock = locked(path / "run.lock", "another training", "wait for it, or choose another run directory")
+            on_process_0(lambda: stack.enter_context(lock))
             run = RunDirectory(path, config, resume)
             if metrics := run.metrics():
-                load_weights(model, run.weights)
+                with file_of_process_0(run.weights) as weights:
+                    load_weights(model, weights)
                 return Run(run.path, model, run.history(), metrics, finished=True)
             environment = describe_environment()
-            batches = ShuffledBatches(*splits.train, min(recipe.batch_size, len(splits.train[0])), options.seed)
+            if process_count() > 1:
+                environment["processes"] = process_count()
+            batch_size = min(recipe.batch_size, len(splits.train[0]))
+            batches = ShuffledBatches(*splits.train, batch_size, options.seed, own_rows(batch_size))
             clock = Clock(started + 60 * 0.95 * options.max_minutes, started)  # leaves time for the last checkpoint
             session = Session(run, clock, batches.steps, batches.batch_size, options.seed)
             best_epoch = _train(model, recipe, splits, batches, options, session, callbacks, verbose)
@@ -325,7 +342,11 @@ def _train(
     deadline, interruption = Deadline(session), Interruption(session.clock, checkpointing.save)
     sync = DeviceSync(session, [deadline, checkpointing, interruption])
     display = ProgressDisplay(
-        recipe.epochs, batches.steps, batches.batch_size, learning_rate(recipe, batches.steps), verbose
+        recipe.epochs,
+        batches.steps,
+        batches.batch_size,
+        learning_rate(recipe, batches.steps),
+        verbose if process_index() == 0 else 0,
     )
     own = [sync, history, *([stopping] if stopping else []), deadline, checkpointing, interruption, display]
     if recipe.sparsity:
@@ -444,8 +465,7 @@ def _finish(
             **({"sparsity": sparsity_of(model)} if recipe.sparsity else {}),
             **environment,
         }
-        session.run.finish(model, session.history, metrics)
-    return metrics
+        return session.run.finish(model, session.history, metrics)
 
 
 def _check_network(model: keras.Model, recipe: Recipe, splits: _Splits) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_zoo.backend.distribution import predict
 from cifar_zoo.layers.patch_whitening import PatchWhitening
 from cifar_zoo.layers.sublayers import sublayers
 
@@ -82,7 +83,7 @@ def adapt_whitening(model: keras.Model, images: np.ndarray) -> None:
     """Adapt the whitening layers of a network, except those that are adapted already, to training images."""
     for layer in whitening_layers(model):
         if not layer.adapted:
-            layer.adapt(keras.Model(model.inputs, layer.input).predict(images, batch_size=500, verbose=0))
+            layer.adapt(predict(keras.Model(model.inputs, layer.input), images, 500))
 
 
 def whitening_layers(model: keras.Model) -> list[PatchWhitening]:

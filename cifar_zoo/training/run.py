@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from cifar_zoo.backend.processes import on_process_0, process_index
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import check_room, read_history, read_json, write_atomically, write_json
 from cifar_zoo.training.checkpoint import previous_checkpoint
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunDirectory:
-    """The files of a run.
+    """The files of a run. Where several processes train, process 0 alone reads and writes them, for all.
 
     Args:
         path: Path of the directory, which is created if it does not exist.
@@ -39,24 +40,7 @@ class RunDirectory:
     def __init__(self, path: Path, config: dict[str, Any], resume: bool) -> None:
         self.path = path
         self._warned = False
-        config_file = path / "config.json"
-        if not config_file.exists():
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(config_file, config)
-            self.identity = hash_config(config)
-            return
-        if not resume:
-            raise CifarZooError(f"{path} holds a run already; choose another run directory, or resume it")
-        earlier = read_json(config_file)
-        self.identity = hash_config(earlier)
-        if isinstance(recipe := earlier.get("recipe"), dict):  # written by an older version with fewer fields
-            earlier["recipe"] = Recipe().to_dict() | recipe
-        for key, value in config.items():
-            if earlier.get(key) != value:
-                was, wanted = _differences(earlier.get(key), value)
-                raise CifarZooError(
-                    f"{path} holds a run with {key} = {was!r}, not {wanted!r}; choose another run directory"
-                )
+        self.identity: str = on_process_0(lambda: _open(path, config, resume))
 
     @property
     def checkpoint(self) -> Path:
@@ -76,46 +60,61 @@ class RunDirectory:
         Raises:
             CifarZooError: If metrics.json has no valid content, or another file is not the one that the run ended with.
         """
-        if not (self.path / "metrics.json").exists():
-            return {}
-        metrics = read_metrics(self.path)
-        check_files(self.path, metrics)
-        return metrics
 
-    def finish(self, model: keras.Model, history: list[dict[str, float]], metrics: dict[str, Any]) -> None:
+        def read() -> dict[str, Any]:
+            if not (self.path / "metrics.json").exists():
+                return {}
+            metrics = read_metrics(self.path)
+            check_files(self.path, metrics)
+            return metrics
+
+        found: dict[str, Any] = on_process_0(read)
+        return found
+
+    def finish(self, model: keras.Model, history: list[dict[str, float]], metrics: dict[str, Any]) -> dict[str, Any]:
         """Write the final weights, the history and the metrics, and remove the previous checkpoint.
 
         Args:
             model: The trained `keras.Model`.
             history: List of dicts, one per epoch.
-            metrics: Dict of the final metrics, to which the hashes of the other files are added.
+            metrics: Dict of the final metrics.
+
+        Returns: the metrics with the hashes of the other files.
 
         Raises:
             CifarZooError: If a file cannot be written. The run then remains unfinished and keeps its checkpoints.
         """
         size = 4 * model.count_params() + 4096 * len(model.variables) + 65536
-        try:
+
+        def write() -> dict[str, Any]:
             check_room(self.path, size)  # before anything is written, so that a full disk leaves no half of a result
             self.write_history(history)
             save_weights(model, self.weights)
-            metrics["files"] = hash_files(self.path)
-            write_json(self.path / "metrics.json", metrics)
+            complete = {**metrics, "files": hash_files(self.path)}
+            write_json(self.path / "metrics.json", complete)
+            return complete
+
+        try:
+            complete: dict[str, Any] = on_process_0(write)
         except OSError as error:
             raise CifarZooError(
                 f"training is complete, but its results cannot be written ({error}); run the same command again "
                 "to finish it from the last checkpoint"
             ) from error
-        previous_checkpoint(self.checkpoint).unlink(missing_ok=True)
+        if process_index() == 0:
+            previous_checkpoint(self.checkpoint).unlink(missing_ok=True)
+        return complete
 
     def warn(self, error: OSError) -> None:
         """Log a warning that a file could not be written, once per run."""
-        if not self._warned:
+        if not self._warned and process_index() == 0:
             _log.warning("%s; training continues, and writing will be tried again later", error)
         self._warned = True
 
     def history(self) -> list[dict[str, float]]:
         """Read the history from history.csv, one dict per epoch."""
-        return read_history(self.path / "history.csv")
+        rows: list[dict[str, float]] = on_process_0(lambda: read_history(self.path / "history.csv"))
+        return rows
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write history.csv.
@@ -130,8 +129,30 @@ class RunDirectory:
                 table.writeheader()
                 table.writerows(rows)
 
-        if rows:
+        if rows and process_index() == 0:
             write_atomically(self.path / "history.csv", write)
+
+
+def _open(path: Path, config: dict[str, Any], resume: bool) -> str:
+    """Write config.json, or compare it with the configuration, and return its hash."""
+    config_file = path / "config.json"
+    if not config_file.exists():
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(config_file, config)
+        return hash_config(config)
+    if not resume:
+        raise CifarZooError(f"{path} holds a run already; choose another run directory, or resume it")
+    earlier = read_json(config_file)
+    identity = hash_config(earlier)
+    if isinstance(recipe := earlier.get("recipe"), dict):  # written by an older version with fewer fields
+        earlier["recipe"] = Recipe().to_dict() | recipe
+    for key, value in config.items():
+        if earlier.get(key) != value:
+            was, wanted = _differences(earlier.get(key), value)
+            raise CifarZooError(
+                f"{path} holds a run with {key} = {was!r}, not {wanted!r}; choose another run directory"
+            )
+    return identity
 
 
 def _differences(one: Any, other: Any) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cifar_zoo.backend.distribution import outputs_everywhere
 from cifar_zoo.evaluation.outputs import logits_model
 from cifar_zoo.layers.mixup import mix_targets
 from cifar_zoo.training.network import changed, flat_layers
@@ -150,14 +151,14 @@ class BatchStatistics(keras.Model):
         """Set the batch-norm statistics of the network to their average over `count` batches.
 
         Args:
-            batches: Iterator of image batches, uint8 arrays of shape (batch, height, width, 3).
+            batches: Iterator of image batches, uint8 arrays of shape (batch, height, width, 3), of which each process
+                gives its own rows.
             count: Integer. Number of batches.
         """
         if not self._averages:
             return
-        with changed(
-            [(layer, 0.0) for layer in self._norms()], "momentum"
-        ):  # moving statistics = those of the last batch
+        of_last_batch = changed([(layer, 0.0) for layer in self._norms()], "momentum")  # the moving statistics
+        with of_last_batch, outputs_everywhere(self):
             self.compile()
             self.predict(((batch,) for batch in itertools.islice(batches, count)), steps=count, verbose=0)
         for average, moving in zip(self._averages, self._moving(), strict=True):

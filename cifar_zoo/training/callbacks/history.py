@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from cifar_zoo.backend.distribution import predict
+from cifar_zoo.backend.processes import of_process_0
 from cifar_zoo.data.cifar10 import Split
 from cifar_zoo.evaluation.metrics import accuracy, cross_entropy, to_logits
 from cifar_zoo.training.callbacks.session import Session
@@ -41,7 +42,8 @@ class HistoryLogger(keras.callbacks.Callback):
             images, labels = self.held_out
             scores = np.asarray(predict(self.model, images, 500))
             logits = scores if self.model.from_logits else to_logits(scores)
-            logs.update(val_loss=cross_entropy(logits, labels), val_accuracy=accuracy(logits, labels))
+            # That of process 0, as other processors may round differently, and early stopping decides by it.
+            logs.update(val_loss=of_process_0(cross_entropy(logits, labels)), val_accuracy=accuracy(logits, labels))
             session.clock.start(step)
         session.history.append(
             {

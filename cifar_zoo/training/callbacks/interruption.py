@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import keras
 
+from cifar_zoo.backend.processes import largest
 from cifar_zoo.training.clock import Clock
 
 
@@ -17,7 +18,7 @@ class Interruption(keras.callbacks.Callback):
     """Ends the training after the current step with a checkpoint on Ctrl-C or SIGTERM. A second signal ends it at once.
 
     Ctrl-C then raises KeyboardInterrupt as usual. SIGTERM, which cluster schedulers send, raises SystemExit with the
-    exit code 143.
+    exit code 143. Where several processes train, a signal to one of them ends all of them at the next device sync.
 
     Args:
         clock: `Clock` of the session, from which a signal requests a device sync.
@@ -58,14 +59,14 @@ class Interruption(keras.callbacks.Callback):
         self._training = True
 
     def on_device_sync(self, step: int) -> None:
-        if self._signal:
+        if number := largest(self._signal):
             self.save(step)
-            _end(self._signal)
+            _end(number)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._training = False
-        if self._signal:
-            _end(self._signal)
+        if number := largest(self._signal):
+            _end(number)
 
 
 def _end(number: int) -> NoReturn:
