@@ -59,7 +59,7 @@ def test_an_interrupted_training_resumes_on_any_number_of_devices(tmp_path, smal
 def test_a_batch_that_cannot_be_shared_is_refused(zoo, tmp_path, small_npz):
     pytest.importorskip("jax")
     environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    options = ["--data", small_npz, "--run-dir", tmp_path / "run", "--data-parallel", "--batch-size", 62]
+    options = ["--data", small_npz, "--run-dir", tmp_path / "run", "--data-parallel", "--batch-size", 62, "--epochs", 1]
     done = zoo("fit", "squeeze1", *options, env=environment)
     message = "batch_size must be a multiple of the 4 devices that share a batch, not 62; 60 would be"
     assert done.returncode == 2 and done.stderr == f"cifar-zoo: {message}\n"
