@@ -80,7 +80,7 @@ def measure(command, name, backend):
 def main():
     """Measure all networks, commands and backends in rounds, print the medians and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=NAMES, help="registered names; default: three of different sizes")
+    parser.add_argument("networks", nargs="*", default=NAMES, help="registered names; default: three sizes")
     parser.add_argument("--backends", nargs="+", default=["tensorflow"], choices=["tensorflow", "jax", "torch"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
