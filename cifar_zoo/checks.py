@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-import re
 from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any, TypeVar, get_args
@@ -162,27 +161,3 @@ def finite_or_none(value: Any) -> Any:
 
 def _unless_finite(value: Any) -> str:
     return "" if is_finite(value) else " and finite"
-
-
-def process_of_several(coordinator: str | None, processes: int | None, process_id: int | None) -> bool:
-    """Check the address of process 0, the number of processes and the number of this one.
-
-    Returns: Whether they are given.
-
-    Raises:
-        CifarZooError: If one of them is invalid, or only some are given.
-    """
-    given = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
-    if missing := [name for name, value in given.items() if value is None]:
-        if len(missing) == len(given):
-            return False
-        raise CifarZooError(f"{', '.join(given)} belong together; give {' and '.join(missing)} as well")
-    assert coordinator is not None and processes is not None and process_id is not None
-    host, _, port = coordinator.rpartition(":")
-    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        raise CifarZooError(f"coordinator must be HOST:PORT, not {shown(coordinator)}")
-    if processes < 1:
-        raise CifarZooError(f"processes must be 1 or more, not {processes}")
-    if not 0 <= process_id < processes:
-        raise CifarZooError(f"process_id must be from 0 to {processes - 1}, not {process_id}")
-    return True

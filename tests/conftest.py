@@ -11,8 +11,6 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
-if "--full" in sys.argv:  # the allocator of oneDNN gives no memory back, 10 GB for all networks; but it is faster
-    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: children would ignore Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="run the tests that take long, too")
+
+
+def pytest_configure(config):
+    if config.getoption("--full"):  # oneDNN's own allocator is faster, but keeps its memory: 10 GB for all networks
+        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 
 def pytest_collection_modifyitems(config, items):

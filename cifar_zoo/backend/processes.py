@@ -20,17 +20,40 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from cifar_zoo.checks import process_of_several
-from cifar_zoo.errors import CifarZooError
+from cifar_zoo.errors import CifarZooError, shown
+from cifar_zoo.lazy import keras
 
 CONNECT_SECONDS = 300.0  # for all processes to start
 _LAST_WORDS_SECONDS = 3.0  # for all processes to report an error, before the end of process 0 ends the others
 # The statuses and words with which JAX reports that a collective operation failed.
 _LOST = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
 _BETWEEN_PROCESSES = re.compile(r"gloo|nccl|connection|coordination|heartbeat|peer|remote", re.IGNORECASE)
+
+
+def process_of_several(coordinator: str | None, processes: int | None, process_id: int | None) -> bool:
+    """Check the address of process 0, the number of processes and the number of this one.
+
+    Returns: Whether they are given.
+
+    Raises:
+        CifarZooError: If one of them is invalid, or only some are given.
+    """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
+    if missing := [name for name, value in given.items() if value is None]:
+        if len(missing) == len(given):
+            return False
+        raise CifarZooError(f"{', '.join(given)} belong together; give {' and '.join(missing)} as well")
+    assert coordinator is not None and processes is not None and process_id is not None
+    host, _, port = coordinator.rpartition(":")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise CifarZooError(f"coordinator must be HOST:PORT, not {shown(coordinator)}")
+    if processes < 1:
+        raise CifarZooError(f"processes must be 1 or more, not {processes}")
+    if not 0 <= process_id < processes:
+        raise CifarZooError(f"process_id must be from 0 to {processes - 1}, not {process_id}")
+    return True
 
 
 def join_processes(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_zoo.checks import minutes, process_of_several
+from cifar_zoo.checks import minutes
 from cifar_zoo.cli.backend import check_exists, load_backend
 from cifar_zoo.cli.network import network_argument
 from cifar_zoo.cli.output import print_json
@@ -89,21 +89,25 @@ def fit(
 
     An interrupted run resumes from its last checkpoint when the same command is run again.
     """
+    from cifar_zoo.backend.processes import (
+        join_processes,
+        of_process_0,
+        process_count,
+        process_index,
+        process_of_several,
+    )
     from cifar_zoo.training.recipes import find_recipe
 
     started = time.monotonic()
     own = find_recipe(recipe, name).with_settings(settings)  # reports errors before the backend is loaded
-    for field in ("epochs", "batch_size"):
-        if options[field] is not None:
-            own.with_(**{field: options[field]})
+    own.with_(**{field: options[field] for field in ("epochs", "batch_size") if options[field] is not None})
     numbers, limit = _numbers(seeds), minutes("max_minutes", max_minutes)
     check_exists(options["data"])
     given = (coordinator, processes, process_id)
     distributed = process_of_several(*given) or distributed
-    load_backend(training=True, before=(lambda: _join(*given)) if distributed else None)
+    load_backend(training=True, before=(lambda: join_processes(*given)) if distributed else None)
 
     from cifar_zoo.backend.distribution import clear_session, distribute_data
-    from cifar_zoo.backend.processes import of_process_0, process_count, process_index
     from cifar_zoo.training.fit import fit_cifar10
 
     first = process_index() == 0
@@ -144,12 +148,6 @@ def fit(
         accuracies = [run.metrics[f"{which}_accuracy"] for run in runs]
         mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
         tell(f"{NAMES[which]} accuracy of {len(runs)} seeds: {mean:.2%}, deviation {deviation:.2%}")
-
-
-def _join(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
-    from cifar_zoo.backend.processes import join_processes
-
-    join_processes(coordinator, processes, process_id)
 
 
 def _numbers(seeds: str) -> list[int]:

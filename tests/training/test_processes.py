@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cifar_zoo import CifarZooError
-from cifar_zoo.checks import process_of_several
+from cifar_zoo.backend.processes import process_of_several
 
 PROGRAM = Path(__file__).with_name("process_run.py")
 

@@ -42,8 +42,11 @@ class HistoryLogger(keras.callbacks.Callback):
             images, labels = self.held_out
             scores = np.asarray(predict(self.model, images, 500))
             logits = scores if self.model.from_logits else to_logits(scores)
-            # That of process 0, as other processors may round differently, and early stopping decides by it.
-            logs.update(val_loss=of_process_0(cross_entropy(logits, labels)), val_accuracy=accuracy(logits, labels))
+            # Those of process 0, as other processors may round differently, and callbacks end a training by them.
+            logs.update(
+                val_loss=of_process_0(cross_entropy(logits, labels)),
+                val_accuracy=of_process_0(accuracy(logits, labels)),
+            )
             session.clock.start(step)
         session.history.append(
             {
