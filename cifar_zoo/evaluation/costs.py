@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Unpack
 
 import keras
 
+from cifar_zoo.backend.abstract import without_memory
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.layers import LocalResponseNormalization
 from cifar_zoo.layers.sublayers import sublayers
@@ -36,26 +35,6 @@ class LayerFacts:
     params: int
     multiply_adds: int
     activations: int
-
-
-def without_memory(build: Callable[[], keras.Model]) -> keras.Model:
-    """Build a model whose weights have shapes but no values and take no memory.
-
-    Args:
-        build: Function that builds the model.
-
-    Returns:
-        A `keras.Model` that can be inspected but not called.
-    """
-
-    def build_stateless() -> keras.Model:
-        with keras.StatelessScope(initialize_variables=False):  # defers the creation of variables
-            return build()
-
-    # Keras keeps a list of deferred variables for each thread, and creates them when the thread leaves another scope.
-    # The list of a thread that ends is dropped.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(build_stateless).result()
 
 
 def abstract_model(name: str, /, **options: Unpack[Options]) -> keras.Model:

@@ -162,9 +162,10 @@ def check_card(path: Path, entry: Entry) -> None:
 
     try:
         data = ModelCard(read_file(path, LARGEST_TEXT).decode()).data
-    except Exception as error:  # huggingface_hub does not catch those of the YAML library
+        results = data.get("eval_results") or []
+        found = [result.metric_value for result in results if result.metric_name is None]
+    except Exception as error:  # huggingface_hub does not check the types of the fields, nor catch all of YAML's errors
         raise CifarZooError(f"{path}: its front matter cannot be read ({error})") from error
-    found = [result.metric_value for result in data.get("eval_results", []) if result.metric_name is None]
     if data.get("library_name") != "keras" or found != [entry.test_accuracy]:
         raise CifarZooError(
             f"{path}: must have library_name keras and the accuracy {entry.test_accuracy} of the manifest, not "

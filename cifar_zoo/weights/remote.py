@@ -108,18 +108,18 @@ def read_config(address: str) -> dict[str, Any]:
     """Return the description of the network in a repository that `cifar_zoo.push_to_hub` made.
 
     Returns:
-        A dict with `network`, its registered name; `classes` and `input_shape`, its options; and `class_names`, a list
-        of strings or None.
+        A dict with `network`, its registered name; `classes` and `input_shape`, its options; `class_names`, a list of
+        strings or None; and `weights_bytes`, the size of its weights file.
 
     Raises:
         CifarZooError: If there is no such repository, it holds no network, or its description is damaged.
     """
     where = parse_address(address)
     commit, files = _list(where)
-    if CONFIG not in files:
+    if CONFIG not in files or WEIGHTS not in files:
         raise CifarZooError(
-            f"{address} has no {CONFIG}, which says what network it holds; if `cifar-zoo publish` made it, name one: "
-            f'create_model("resnet20", weights="{address}")'
+            f"{address} has no {CONFIG} with {WEIGHTS}, which say what network it holds; if `cifar-zoo publish` made "
+            f'it, name one: create_model("resnet20", weights="{address}")'
         )
     if files[CONFIG].size > LARGEST_TEXT:
         raise CifarZooError(f"{address}: {CONFIG} has {files[CONFIG].size:,} bytes, more than it can need")
@@ -133,7 +133,13 @@ def read_config(address: str) -> dict[str, Any]:
             raise ValueError("its fields are not those that push_to_hub writes")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CifarZooError(f"{address}: {CONFIG} is damaged ({error!s:.200})") from error
-    return {"network": network, "classes": classes, "input_shape": tuple(shape), "class_names": names}
+    return {
+        "network": network,
+        "classes": classes,
+        "input_shape": tuple(shape),
+        "class_names": names,
+        "weights_bytes": files[WEIGHTS].size,
+    }
 
 
 def _list(where: Address) -> tuple[str, dict[str, _File]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_zoo.errors import CifarZooError
-from cifar_zoo.registry import ModelInfo
+from cifar_zoo.registry import ModelInfo, model_info
 from cifar_zoo.weights.hub import download, read_cached
 from cifar_zoo.weights.manifest import PACKAGE, Entry, best, read_manifest
 from cifar_zoo.weights.remote import download_weights, is_address, parse_address, read_config
@@ -122,9 +122,23 @@ def check_pretrained(name: str, weights: str | os.PathLike[str]) -> None:
 
 
 def find_network(address: str) -> tuple[str, dict[str, Any]]:
-    """Return the registered name of the network in a repository of the hub, and the options that it was built with."""
+    """Return the registered name of the network in a repository of the hub, and the options that it was built with.
+
+    Raises:
+        CifarZooError: If there is no such repository or network, or the options claim more weights than are there.
+    """
+    from cifar_zoo.backend.abstract import without_memory  # imports Keras
+
     config = read_config(address)
-    return config["network"], {key: config[key] for key in ("classes", "input_shape")}
+    spec = model_info(config["network"])
+    options = {key: config[key] for key in ("classes", "input_shape")}
+    needed = without_memory(lambda: spec.build(**options)).count_params()
+    if needed > config["weights_bytes"]:  # each takes a byte or more
+        raise CifarZooError(
+            f"{address}: {spec.name} with {options} has {needed:,} weights, and the weights file there has only "
+            f"{config['weights_bytes']:,} bytes"
+        )
+    return spec.name, options
 
 
 def _is_file(weights: str | os.PathLike[str]) -> bool:

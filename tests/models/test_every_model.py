@@ -9,7 +9,8 @@ import pytest
 from keras import ops
 
 import cifar_zoo
-from cifar_zoo.evaluation.costs import abstract_model, without_memory
+from cifar_zoo.backend.abstract import without_memory
+from cifar_zoo.evaluation.costs import abstract_model
 
 NAMES = cifar_zoo.list_models()
 DEEP = {  # small, but slow to build

@@ -1,5 +1,6 @@
 """Publishing the staged folder with huggingface_hub to a local server, and downloading from there."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,16 +10,21 @@ import time
 import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from generated import examples
 from hub_server import HubServer, Repository
 from huggingface_hub import ModelCard, __version__, parse_eval_result_entries
 
 import cifar_zoo
 from cifar_zoo import CifarZooError
+from cifar_zoo.publishing.card import check_card
 from cifar_zoo.publishing.publish import publish
 from cifar_zoo.weights.manifest import manifest_path, parse_manifest
 
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(cifar_zoo.__file__).parent
 NETWORKS = ("resnet20", "squeeze1")
@@ -295,6 +301,55 @@ def test_a_folder_that_does_not_agree_with_the_manifest_is_refused(hub, staged, 
     assert hub.log == [] and staged[1].read_bytes() == before
 
 
+def places(value, path=()):
+    """The paths of all nodes in nested dicts and lists."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def replaced(value, path, new):
+    """A copy of nested dicts and lists with another value at a path."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+def test_cards_with_values_of_other_types_are_refused_in_one_line(tmp_path):
+    """Or accepted, where the field is not one that must agree with the manifest."""
+    card = (ROOT / "weights" / "squeeze1" / "zoo" / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    entry = parse_manifest(manifest_path())["squeeze1"]["zoo"]
+    value = yaml.safe_load(front)
+    value |= {"eval_results": [{"metric_value": 0.8844}], "model_name": "squeeze1"}
+    anything = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+        max_leaves=4,
+    )
+    path = tmp_path / "README.md"
+    seen = set()
+
+    @examples(300)
+    @hypothesis.given(st.sampled_from(list(places(value))), anything, st.booleans())
+    def check(place, new, with_index):
+        changed = replaced(value, place, new)
+        if isinstance(changed, dict) and not with_index:
+            changed.pop("model-index", None)
+        path.write_text(f"---\n{yaml.safe_dump(changed)}---\n{text}")
+        try:
+            check_card(path, entry)
+            seen.add("accepted")
+        except CifarZooError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            seen.add("refused")
+
+    check()
+    assert seen == {"accepted", "refused"}
+
+
 def test_hidden_files_stay_out(hub, staged):
     (staged[0] / ".env").write_text("SECRET=1")
     (staged[0] / ".cache").mkdir()
@@ -363,6 +418,36 @@ def test_killed_between_the_commit_and_the_manifest(hub, staged):
     assert publish(REPOSITORY, *staged).changed == ()
     check_published(hub, staged)
     assert commits(hub) == 1
+
+
+@pytest.mark.full
+def test_killed_at_any_moment(hub, staged, tmp_path):
+    """The hub has the whole commit or nothing, the manifest is the old one or names it, and the next completes it."""
+    before = staged[1].read_bytes()
+    command = [sys.executable, "-m", "cifar_zoo", *map(str, arguments(staged))]
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    duration = time.monotonic() - started
+    random = np.random.default_rng(0)
+    moments = set()
+    for moment in np.sort(random.uniform(0.3 * duration, 1.1 * duration, 20)):
+        del hub.repositories[REPOSITORY]
+        staged[1].write_bytes(before)
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            process.kill()
+        made = commits(hub) if REPOSITORY in hub.repositories else 0
+        written = staged[1].read_bytes() != before
+        moments.add((made, written))
+        if written:
+            check_published(hub, staged)
+        done = publish(REPOSITORY, *staged)
+        assert check_published(hub, staged) == done.revision and commits(hub) == 1
+        assert bool(done.changed) == (not made) and {path.name for path in tmp_path.iterdir()} <= {
+            "weights", "manifest.json", "manifest.json.lock", ".manifest.json.lock",
+        }  # fmt: skip
+    assert (0, False) in moments and (1, True) in moments
 
 
 REPRODUCE = """

@@ -161,9 +161,27 @@ def test_damaged_descriptions_are_refused(hub, config):
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.parametrize(
+    "network, options",
+    [
+        ("squeeze1", {"classes": 10**9}),
+        ("squeeze1", {"classes": 2**62}),
+        ("tuto", {"input_shape": [20_000, 20_000, 3]}),  # whose dense layers are of the images' size
+        ("senet154", {}),
+    ],
+)
+def test_a_description_that_claims_more_weights_than_there_are_is_refused_before_the_network_is_built(
+    hub, network, options
+):
+    config = {"network": network, "classes": 10, "input_shape": [32, 32, 3], "class_names": None, **options}
+    hub.add("me/mine", {"cifar_zoo.json": json.dumps(config).encode(), "model.weights.h5": bytes(1000)})
+    with pytest.raises(CifarZooError, match=r"has [\d,]+ weights, and the weights file there has only 1,000 bytes"):
+        cifar_zoo.create_model("hf://me/mine")
+
+
 def test_files_that_are_no_weights_are_read_as_those_of_a_stranger(hub):
     config = {"network": "squeeze1", "classes": 10, "input_shape": [24, 24, 3], "class_names": None}
-    hub.add("me/mine", {"cifar_zoo.json": json.dumps(config).encode(), "model.weights.h5": b"PK" * 1000})
+    hub.add("me/mine", {"cifar_zoo.json": json.dumps(config).encode(), "model.weights.h5": b"PK" * 100_000})
     with pytest.raises(CifarZooError, match=r"\.weights\.h5"):
         cifar_zoo.create_model("hf://me/mine")
 

@@ -1,10 +1,12 @@
 """Packing a run as a weights file to publish."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +264,39 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(runs, checkout, tmp_p
         assert stage_into(folder, runs["recipe"]).epochs == 2  # the same command again
         assert accuracy_of_whole(folder) == accuracy_of_whole(new)
     assert found[0] == old != found[-1] == accuracy_of_whole(new)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+@pytest.mark.parametrize("more", [(), ("--weights",)], ids=["results", "weights"])
+def test_killed_at_random_moments_it_leaves_the_old_or_the_new(runs, checkout, tmp_path, more):
+    """By another process, anywhere from the start of Python to the end."""
+
+    def command(run, into):
+        return [sys.executable, "-m", "cifar_zoo", "pack", runs[run].directory, "--into", into, "--tag", "tag", *more]
+
+    subprocess.run(command("first", checkout), cwd=ROOT, check=True)
+    shutil.copytree(checkout, tmp_path / "twice")
+    started = time.monotonic()
+    subprocess.run(command("recipe", tmp_path / "twice"), cwd=ROOT, check=True)
+    duration = time.monotonic() - started
+    old, new = tree(checkout), tree(tmp_path / "twice")
+    assert old.keys() == new.keys() and old != new
+    found = []
+    for number, moment in enumerate(np.sort(np.random.default_rng(0).uniform(0.3 * duration, 1.1 * duration, 20))):
+        folder = tmp_path / str(number)
+        shutil.copytree(checkout, folder)
+        with subprocess.Popen(command("recipe", folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            process.kill()
+        if more:
+            accuracy_of_whole(folder)  # which completes or undoes what was begun, as every reader does
+        found.append(tree(folder))
+        assert found[-1] in (old, new)
+        subprocess.run(command("recipe", folder), cwd=ROOT, check=True)
+        assert tree(folder) == new
+    assert found[0] == old and found[-1] == new
 
 
 @pytest.mark.full

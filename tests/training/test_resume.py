@@ -188,7 +188,7 @@ def test_killed_at_many_moments(unbroken, small_npz, tmp_path):
     """Somewhere in up to eight seconds of training with a checkpoint before every step."""
     directory = tmp_path / "run"
     random = np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(20):
         process = popen([sys.executable, "-c", DRIVER, small_npz, directory, EPOCHS, list(range(120)), "never", 0])
         deadline = time.monotonic() + float(random.uniform(4, 12))
         while process.poll() is None and time.monotonic() < deadline:
