@@ -76,8 +76,8 @@ class Clock:
         """Whether a checkpoint is due, judged at the last sync.
 
         Args:
-            epoch_ends: Boolean. Whether an epoch ends here. If so, a checkpoint is also due when writing it takes at
-                most two percent of the time since the last one.
+            epoch_ends: Boolean. Whether an epoch has ended here. If so, a checkpoint is also due when writing it takes
+                at most two percent of the time since the last one.
         """
         patience = min(CHECKPOINT_SECONDS, 50 * self.checkpoint_took) if epoch_ends else CHECKPOINT_SECONDS
         return self._now - self._checkpoint_began > patience

@@ -143,7 +143,8 @@ def fit_cifar10(
             out.
         callbacks: List of Keras callbacks. Their `model` wraps the network: its methods `save`, `save_weights` and
             `load_weights` act on the network, which is `model.network`. The state of these callbacks is not part of
-            checkpoints. If the recipe averages weights, changes of the weights in `on_train_end` have no effect.
+            checkpoints. If the recipe averages weights, changes of the weights in `on_train_end` have no effect. Those
+            that set the learning rate need a recipe with `schedule="constant"` and `warmup_epochs=0`.
         verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch. "auto" becomes 1 on a terminal and 2 otherwise.
 
     Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
@@ -171,6 +172,7 @@ def fit_cifar10(
     )
     options.check()
     recipe_name, recipe = _resolve_recipe(recipe, model, options)
+    callbacks = _checked_callbacks(callbacks, recipe)
     splits = _load_splits(data, options)
     with naming_lost_processes(), keeping_compiled_steps(), seeded(options.seed), float32_by_default():
         if isinstance(model, str):
@@ -493,6 +495,26 @@ def _check_network(model: keras.Model, recipe: Recipe, splits: _Splits) -> None:
         raise CifarZooError(
             f"recipe: {model.name} has no hidden dense layer; dense_l2 must be 0, not {recipe.dense_l2}"
         )
+
+
+def _checked_callbacks(callbacks: Any, recipe: Recipe) -> list[keras.callbacks.Callback]:
+    """Return a list of callbacks, or one that is given alone, as in Keras.
+
+    Raises:
+        CifarZooError: If one is something else, or sets a learning rate that follows a schedule, which Keras would
+            refuse only in the middle of the training.
+    """
+    found: list[Any] = keras.tree.flatten(callbacks)
+    for callback in found:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise CifarZooError(f"callbacks must be instances of keras.callbacks.Callback, not {shown(callback)}")
+        setters = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+        if isinstance(callback, setters) and callable(learning_rate(recipe, 1)):
+            raise CifarZooError(
+                f"callbacks: {type(callback).__name__} sets the learning rate, which follows the schedule of the "
+                "recipe; set schedule='constant' and warmup_epochs=0"
+            )
+    return found
 
 
 def _check_images(splits: _Splits, model: keras.Model, recipe: Recipe) -> None:

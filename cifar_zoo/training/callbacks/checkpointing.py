@@ -15,7 +15,7 @@ from cifar_zoo.training.checkpoint import RunState, load_checkpoint, save_checkp
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Writes a checkpoint at least every two minutes, at the end of an epoch if this is cheap, and after the training.
+    """Writes a checkpoint at least every two minutes, between two epochs if this is cheap, and after the training.
 
     Args:
         session: `Session` of the run.
@@ -26,6 +26,7 @@ class Checkpointing(keras.callbacks.Callback):
         super().__init__()
         self.session, self.more = session, more
         self._saved_step = -1
+        self._epoch_ended = False
         self._partial_metrics: list[Any] | None = None
 
     def restore(self, trainer: keras.Model) -> None:
@@ -46,6 +47,9 @@ class Checkpointing(keras.callbacks.Callback):
             for variable, value in zip(self.model.metrics_variables, self._partial_metrics, strict=True):
                 variable.assign(value)
             self._partial_metrics = None
+        # Not before, as other callbacks may change the learning rate or the weights at the end of an epoch.
+        if self._epoch_ended and self.session.clock.checkpoint_is_due(epoch_ends=True):
+            self.save(int(self.model.optimizer.iterations))
 
     def on_device_sync(self, step: int) -> None:
         if self.session.clock.checkpoint_is_due() and not self.session.out_of_time:
@@ -53,8 +57,8 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations)
-        interrupted = step % self.session.steps  # save now, as a later callback may reset the metrics
-        if interrupted or (self.session.clock.checkpoint_is_due(epoch_ends=True) and not self.session.out_of_time):
+        self._epoch_ended = step % self.session.steps == 0
+        if not self._epoch_ended:  # interrupted: save now, as a later callback may reset the metrics
             self.save(step)
 
     def on_train_end(self, logs: Any = None) -> None:
