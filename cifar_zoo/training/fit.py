@@ -143,8 +143,9 @@ def fit_cifar10(
             out.
         callbacks: List of Keras callbacks. Their `model` wraps the network: its methods `save`, `save_weights` and
             `load_weights` act on the network, which is `model.network`. The state of these callbacks is not part of
-            checkpoints. If the recipe averages weights, changes of the weights in `on_train_end` have no effect. Those
-            that set the learning rate need a recipe with `schedule="constant"` and `warmup_epochs=0`.
+            checkpoints. If the recipe averages weights, changes of the weights in `on_train_end` have no effect. One
+            that sets the learning rate, such as `ReduceLROnPlateau`, scales what is left of the recipe's schedule;
+            `LearningRateScheduler` needs a recipe with `schedule="constant"` and `warmup_epochs=0`.
         verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch. "auto" becomes 1 on a terminal and 2 otherwise.
 
     Returns: A `Run`. Its model has the weights of model.weights.h5. They are averaged if the recipe averages weights,
@@ -501,18 +502,17 @@ def _checked_callbacks(callbacks: Any, recipe: Recipe) -> list[keras.callbacks.C
     """Return a list of callbacks, or one that is given alone, as in Keras.
 
     Raises:
-        CifarZooError: If one is something else, or sets a learning rate that follows a schedule, which Keras would
-            refuse only in the middle of the training.
+        CifarZooError: If one is something else, or sets the learning rate in every epoch, as the recipe does.
     """
     found: list[Any] = keras.tree.flatten(callbacks)
+    scheduled = recipe.schedule != "constant" or recipe.warmup_epochs > 0
     for callback in found:
         if not isinstance(callback, keras.callbacks.Callback):
             raise CifarZooError(f"callbacks must be instances of keras.callbacks.Callback, not {shown(callback)}")
-        setters = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
-        if isinstance(callback, setters) and callable(learning_rate(recipe, 1)):
+        if scheduled and isinstance(callback, keras.callbacks.LearningRateScheduler):
             raise CifarZooError(
-                f"callbacks: {type(callback).__name__} sets the learning rate, which follows the schedule of the "
-                "recipe; set schedule='constant' and warmup_epochs=0"
+                "callbacks: LearningRateScheduler sets the learning rate, which follows the schedule of the recipe; "
+                "set schedule='constant' and warmup_epochs=0"
             )
     return found
 

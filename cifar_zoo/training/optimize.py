@@ -22,13 +22,8 @@ from cifar_zoo.training.schedules import (
 )
 
 
-def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """Return the learning rate of a recipe: its schedule with `steps` steps in an epoch, or a number if it is constant.
-
-    The optimizer makes a variable of a number, so that callbacks can change it.
-    """
-    if recipe.schedule == "constant" and not recipe.warmup_epochs:
-        return recipe.learning_rate
+def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the learning-rate schedule of a recipe, with `steps` steps in an epoch."""
     if recipe.staircase:
         return Staircase(_schedule(recipe, 1), steps)
     return _schedule(recipe, steps)
@@ -58,7 +53,7 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
         precision: String. "float32" or "mixed_bfloat16". Muon orthogonalizes in bfloat16 for the latter.
         model: `keras.Model`. The L2 coefficients and the learning-rate multipliers depend on its layers.
     """
-    rate = learning_rate(recipe, steps)
+    schedule = learning_rate(recipe, steps)
     ema_decay: Any = recipe.ema_decay
     if recipe.lookahead:
         ema_decay = PowerRise(ema_decay, recipe.epochs * steps)
@@ -74,10 +69,10 @@ def optimizer(recipe: Recipe, steps: int, precision: str, model: keras.Model) ->
         "keep_zeros": recipe.sparsity > 0,
     }
     if recipe.optimizer == "sgd":
-        return SGD(rate, **options)
+        return SGD(schedule, **options)
     matrix_dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
     return Muon(
-        rate,
+        schedule,
         sgd_lr_multiplier=recipe.sgd_lr_multiplier,
         fixed_norm=recipe.fixed_norm,
         matrix_dtype=matrix_dtype,

@@ -54,6 +54,23 @@ def test_trajectory(momentum, nesterov, l2):
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
 
 
+def test_a_learning_rate_that_is_set_scales_the_rest_of_its_schedule():
+    """So that it is the given one now, and follows the schedule from then on."""
+    expected = reference(0.9, True, 5e-2)
+    schedule = schedules.CosineDecay(0.3, 100)
+    found, optimizer = ours(learning_rate=schedule, momentum=0.9, nesterov=True, l2=5e-2)
+    for name in START:
+        np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
+    factor = RATES[-1] / float(schedule(len(RATES) - 1))
+    assert float(optimizer.learning_rate) == pytest.approx(factor * float(schedule(len(RATES))), rel=1e-5)
+
+
+def test_a_schedule_at_zero_cannot_be_scaled():
+    optimizer = SGD(schedules.WarmUp(schedules.CosineDecay(0.3, 100), 10, 0.0))
+    with pytest.raises(ValueError, match=r"the schedule of the learning rate is at 0, which no factor makes 0\.5"):
+        optimizer.learning_rate = 0.5
+
+
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_trajectory_is_that_of_torch(nesterov):
     torch = pytest.importorskip("torch")

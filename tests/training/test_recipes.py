@@ -40,8 +40,8 @@ def paper(network):
 
 def rates(recipe, steps=1):
     """The rate in the first step of each epoch."""
-    rate = learning_rate(recipe, steps)
-    return np.array([float(rate(epoch * steps) if callable(rate) else rate) for epoch in range(recipe.epochs)])
+    schedule = learning_rate(recipe, steps)
+    return np.array([float(schedule(epoch * steps)) for epoch in range(recipe.epochs)])
 
 
 def test_every_published_row_has_both_recipes():

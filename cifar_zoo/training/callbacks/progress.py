@@ -18,8 +18,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         epochs: Integer. Number of epochs of the run.
         steps: Integer. Number of steps in an epoch.
         batch_size: Integer. Number of images in a step.
-        learning_rate: `keras.optimizers.schedules.LearningRateSchedule` of the run, or a number if it has none. The
-            optimizer's own learning rate is then shown, which callbacks may change.
+        learning_rate: `keras.optimizers.schedules.LearningRateSchedule` of the run.
         verbose: 0 = silent, 1 = progress bar and lines, 2 = lines only. "auto" becomes 1 on a terminal and 2 otherwise.
     """
 
@@ -80,8 +79,8 @@ class ProgressDisplay(keras.callbacks.Callback):
         left = (now - self._start) / max(step - self._first_step, 1) * (self.epochs * self.steps - step)
         parts = [f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in ("loss", "accuracy") if name in logs]
         parts += [f"{name} {float(logs[name]):.4f}" for name in ("val_loss", "val_accuracy") if name in logs]
-        rate = self.learning_rate(step) if callable(self.learning_rate) else self.model.optimizer.learning_rate
-        parts += [f"lr {float(rate):.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
+        rate = float(self.learning_rate(step)) * float(self.model.optimizer.lr_scale)
+        parts += [f"lr {rate:.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
         return "  ".join(parts)
 
 

@@ -25,6 +25,9 @@ class SGD(keras.optimizers.Optimizer):
     0.9, and its momentum contains the learning rate, so that the trajectory is another one after the learning rate has
     changed.
 
+    The attribute `learning_rate` may be set at any time. If it follows a schedule, what is left of the schedule is
+    scaled so that its current value is the given one.
+
     Args:
         learning_rate: Float or `LearningRateSchedule`.
         momentum: Float in [0, 1).
@@ -46,8 +49,8 @@ class SGD(keras.optimizers.Optimizer):
 
     Raises:
         ValueError: For a number that is not finite, a negative learning rate, l2 or learning-rate multiplier, a
-            momentum or decay outside [0, 1), or a lookahead without an EMA; and in `build`, for a path in `l2` or
-            `lr_multipliers` that no variable has.
+            momentum or decay outside [0, 1), or a lookahead without an EMA; in `build`, for a path in `l2` or
+            `lr_multipliers` that no variable has; and when `learning_rate` is set while its schedule is at 0.
     """
 
     def __init__(
@@ -84,6 +87,27 @@ class SGD(keras.optimizers.Optimizer):
         self.lookahead = lookahead
         self.lr_multipliers = lr_multipliers or {}
         self.keep_zeros = keep_zeros
+        if callable(learning_rate):
+            self.lr_scale = self.add_variable((), initializer="ones", name="lr_scale")
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next step."""
+        return self._get_current_learning_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if not callable(self._learning_rate):
+            keras.optimizers.Optimizer.learning_rate.fset(self, value)
+            return
+        scheduled = float(self._learning_rate(self.iterations))
+        if not scheduled:
+            raise ValueError(f"the schedule of the learning rate is at 0, which no factor makes {value}")
+        self.lr_scale.assign(float(value) / scheduled)
+
+    def _get_current_learning_rate(self) -> Any:
+        rate = super()._get_current_learning_rate()
+        return rate * self.lr_scale if callable(self._learning_rate) else rate
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the momentum and the EMA of every variable."""
