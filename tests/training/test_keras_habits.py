@@ -157,7 +157,7 @@ def test_callbacks_set_a_learning_rate_that_is_constant_otherwise(tmp_path, make
     assert noted == pytest.approx(rates)
 
 
-@pytest.mark.parametrize("moment", ["between epochs", "within an epoch"])
+@pytest.mark.parametrize("moment", ["between epochs", pytest.param("within an epoch", marks=pytest.mark.full)])
 def test_a_learning_rate_that_a_callback_has_set_is_resumed(tmp_path, monkeypatch, moment):
     """It is a part of the checkpoint, and the training goes on as one that was not interrupted."""
 
@@ -249,7 +249,9 @@ def test_image_dataset_from_directory(folder):
     assert cifar_zoo.evaluate(model, data)["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int32"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "float32", *(pytest.param(each, marks=pytest.mark.full) for each in ("float64", "int32"))]
+)
 def test_tf_data(dtype):
     """Of any number type: the same step as with arrays."""
     data = tf.data.Dataset.from_tensor_slices((X.astype(dtype), Y)).batch(20)
