@@ -180,6 +180,23 @@ def startup() -> str:
     return "\n".join(text)
 
 
+def finetuning() -> str:
+    """The table of docs/finetuning.md: how accurate fine-tuned networks are on images of other kinds."""
+    images = {
+        "digits": "scikit-learn's 1,797 digits (`flip=False`)",
+        "faces": "scikit-image's 100 faces and 100 other images (`lfw_subset`)",
+        "crops": "354 crops of four photographs of scikit-image, which do not overlap",
+    }
+    found = json.loads((ROOT / "results" / "finetuning.json").read_text())["runs"]
+    text = ["| images | kept out | accuracy on these, % | seconds |", "| --- | ---: | --- | --- |"]
+    for name, description in images.items():
+        runs = [run for run in found if run["set"] == name]
+        accuracies = ", ".join(f"{100 * run['test_accuracy']:.2f}" for run in runs)
+        seconds = [run["seconds"] for run in runs]
+        text.append(f"| {description} | {runs[0]['test']} | {accuracies} | {min(seconds):.0f} to {max(seconds):.0f} |")
+    return "\n".join(text)
+
+
 def inference() -> str:
     """The table of docs/export.md: how fast the published networks answer, and what int8 costs."""
     text = [
@@ -426,6 +443,7 @@ TABLES = {
     "docs/models.md": {"costs": costs},
     "docs/layers.md": {"layers": layers},
     "docs/performance.md": {"speed": speed, "every step": every_step, "start-up": startup},
+    "docs/finetuning.md": {"finetuning": finetuning},
     "docs/export.md": {"inference": inference},
     "docs/evaluation.md": {"evaluation": evaluation, "corruptions": corruptions},
     "docs/fast.md": {"to_94": to_94, "to_94_backends": to_94_backends, "ablation": ablation},

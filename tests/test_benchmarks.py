@@ -243,3 +243,14 @@ def test_startup(tmp_path, small_npz):
     assert list(fit["seconds"]) == ["import", "data", "build", "step", "total"]
     total = predict["seconds"]["total"] + fit["seconds"]["total"]
     assert 0.5 * taken < total < taken and predict["seconds"]["predict again"] < predict["seconds"]["predict"]
+
+
+@pytest.mark.full
+def test_finetuning(tmp_path):
+    """The images that are kept out are no others than those neither trained on nor held out."""
+    command = [sys.executable, BENCHMARKS / "finetuning.py", "squeeze1", "--sets", "faces", "crops", "--seeds", "1"]
+    subprocess.run([*command, "--json", tmp_path / "file.json"], check=True)
+    faces, crops = json.loads((tmp_path / "file.json").read_text())["runs"]
+    assert [run["train"] + run["held_out"] + run["test"] for run in (faces, crops)] == [200, 354]
+    assert faces["test"] == 60 and faces["test_accuracy"] > 0.9 and crops["test_accuracy"] > 0.6
+    assert 0 < faces["best_epoch"] <= faces["epochs"] and faces["seconds"] > 1
