@@ -495,11 +495,11 @@ def test_the_split_has_each_class_in_its_proportion():
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_digits(tmp_path, seed):
-    """97 % of held-out digits in less than two minutes."""
-    started = time.monotonic()
+    """97 % of held-out digits in less than two minutes of two cores, which other tests may use meanwhile."""
+    started = time.process_time()
     run = finetune("resnet20", (X, Y), flip=False, seed=seed, run_dir=tmp_path, verbose=0)
     assert run.metrics["holdout_accuracy"] >= 0.97
-    assert time.monotonic() - started < 120
+    assert time.process_time() - started < 2 * 120
 
 
 @pytest.mark.full
