@@ -29,7 +29,7 @@ def main():
     arguments = parser.parse_args()
     if len(jax.devices()) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
-    recipe = cifar_zoo.Recipe(epochs=2, batch_size=64, learning_rate=0.005, global_clipnorm=1.0)
+    recipe = cifar_zoo.Recipe(epochs=2, batch_size=56, learning_rate=0.005, global_clipnorm=1.0)
     found = {"devices": len(jax.devices())}
     try:
         run = cifar_zoo.fit_cifar10(

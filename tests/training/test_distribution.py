@@ -37,7 +37,7 @@ def on_four(tmp_path_factory, small_npz):
 def test_several_devices_train_like_one(tmp_path, small_npz, on_four):
     alone = run(tmp_path / "run", 1, small_npz)
     assert on_four["devices"] == 4 and alone["devices"] == 1
-    assert len(alone["loss"]) == 2  # 18 steps
+    assert len(alone["loss"]) == 2  # 20 steps
     np.testing.assert_allclose(on_four["loss"], alone["loss"], rtol=1e-5)
     # 37 held-out and 200 test images are no multiple of 4
     np.testing.assert_allclose(on_four["val_loss"], alone["val_loss"], rtol=1e-4)
