@@ -6,10 +6,10 @@ import contextlib
 import json
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from cifar_zoo.data.images import MOST_PIXELS
 from cifar_zoo.errors import CifarZooError
 from cifar_zoo.files import LARGEST_TEXT, named_path, open_file
 from cifar_zoo.lazy import keras
@@ -18,6 +18,7 @@ SUFFIX = ".keras"
 _WEIGHTS = "model.weights.h5"
 # Keras writes archives without compression. Somebody who compresses one again gains little, unless it is pruned.
 _MOST_EXPANSION = 20
+_MOST_VALUES = 2**28  # of a layer for one image: 1 GB in float32
 
 
 def is_keras_file(model: Any) -> TypeGuard[str | Path]:
@@ -60,6 +61,16 @@ def _check_memory(path: Path) -> None:
         return
     if (needed := model.count_params()) > held:  # each takes a byte or more
         raise ValueError(f"its network has {needed:,} weights, and {_WEIGHTS} in it has only {held:,} bytes")
-    for tensor in model.inputs:
-        if (pixels := math.prod(side or 1 for side in tensor.shape[1:3])) > MOST_PIXELS:
-            raise ValueError(f"its network takes {pixels:,} pixels, more than {MOST_PIXELS:,}")
+    for name, shape in _outputs(model):
+        if (values := math.prod(side or 1 for side in shape)) > _MOST_VALUES:
+            raise ValueError(f"its layer {name} has {values:,} values for one image, and {_MOST_VALUES:,} are allowed")
+
+
+def _outputs(model: keras.Model) -> Iterator[tuple[str, tuple[int | None, ...]]]:
+    """Yield the name of each layer, inputs and inner networks included, with the shape of its output for one image."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _outputs(layer)
+        with contextlib.suppress(AttributeError, ValueError):  # a layer that is called several times
+            for output in keras.tree.flatten(layer.output):
+                yield layer.name, output.shape[1:]

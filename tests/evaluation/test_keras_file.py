@@ -31,10 +31,17 @@ def write(folder, members, compression=zipfile.ZIP_DEFLATED):
 
 
 def edited(members, layer, **values):
-    """The members with other values in the configuration of a layer."""
+    """The members with other values in the configuration of a layer, which may be in an inner network."""
     config = json.loads(members["config.json"])
-    (found,) = (each for each in config["config"]["layers"] if each["name"] == layer)
-    found["config"].update(values)
+
+    def edit(network):
+        for each in network["layers"]:
+            if each["config"].get("name") == layer:
+                each["config"].update(values)
+            if "layers" in each["config"]:
+                edit(each["config"])
+
+    edit(config["config"])
     return {**members, "config.json": json.dumps(config).encode()}
 
 
@@ -59,9 +66,25 @@ def test_a_network_with_more_weights_than_the_file_has_bytes(saved, tmp_path, un
         cifar_zoo.evaluate(path, (X, [0]))
 
 
-def test_a_network_for_images_that_no_memory_holds(saved, tmp_path):
-    path = write(tmp_path, edited(saved, "pixels", batch_shape=[None, 10**5, 10**5, 3]))
-    with pytest.raises(CifarZooError, match="its network takes 10,000,000,000 pixels, more than 50,000,000"):
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    "layer, values", [("pixels", {"batch_shape": [None, 10**5, 10**5, 3]}), ("larger", {"size": [10**4, 10**4]})]
+)
+def test_layers_that_no_memory_holds(tmp_path, nested, layer, values):
+    network = keras.Sequential(
+        [
+            keras.Input((32, 32, 3), name="pixels"),
+            keras.layers.UpSampling2D(2, name="larger"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(4),
+        ]
+    )
+    model = keras.Model(network.inputs, network(network.inputs) if nested else network.outputs)
+    model.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    path = write(tmp_path, edited(members, layer, **values))
+    with pytest.raises(CifarZooError, match=r"its layer \w+ has [\d,]+ values for one image, and 268,435,456 are"):
         cifar_zoo.predict(path, X)
 
 
