@@ -68,6 +68,7 @@ def finetune(
     precision: str | None = None,
     max_minutes: float | None = None,
     resume: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
     **changes: Any,
 ) -> Run:
@@ -105,6 +106,7 @@ def finetune(
         precision: As for `fit_cifar10`.
         max_minutes: Float. Time limit of the training, as for `fit_cifar10`. None for no limit.
         resume: Boolean. Whether to resume the run in the run directory. If False, a directory with a run is refused.
+        callbacks: List of Keras callbacks for the training of the whole network, as for `fit_cifar10`.
         verbose: 0 = silent, 1 = progress bar, 2 = one line per epoch. "auto" becomes 1 on a terminal and 2 otherwise.
         **changes: Fields of the recipe to change, such as `flip=False`, `epochs=30` or `learning_rate=0.01`.
 
@@ -156,7 +158,7 @@ def finetune(
             return dataclasses.replace(run, directory=path, metrics={}, finished=False)
         say(f"now the whole network is trained, from a held-out accuracy of {run.metrics['holdout_accuracy']:.2%}")
     done = (path / "metrics.json").exists()
-    run = fit_cifar10(model, whole, run_dir=path, max_minutes=max_minutes, **options)
+    run = fit_cifar10(model, whole, run_dir=path, max_minutes=max_minutes, callbacks=callbacks, **options)
     if run.finished and not (done and (path / MODEL).exists()):
         _save(model, path / MODEL)
     return run

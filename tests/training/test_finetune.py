@@ -257,6 +257,14 @@ def test_every_network_gives_probabilities_of_named_classes(tmp_path, ending):
     }  # fmt: skip
 
 
+def test_callbacks_follow_the_training_of_the_whole_network(tmp_path):
+    log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    run = finetune(tiny(), (X[FEW], Y[FEW]), run_dir=tmp_path / "run", callbacks=[log], **QUICK)
+    rows = np.genfromtxt(tmp_path / "log.csv", delimiter=",", names=True)
+    assert rows["val_loss"].tolist() == pytest.approx([epoch["val_loss"] for epoch in run.history], rel=1e-5)
+    assert rows["epoch"].tolist() == [0, 1]
+
+
 def test_names_of_any_characters_are_kept(tmp_path):
     names = ["naïve\n", "caf\udce9", "a/b", "💡"]  # the second one is of a folder whose name is not UTF-8
     with_class_names(tiny(), names).save(tmp_path / "named.keras")
