@@ -265,7 +265,7 @@ def fit_overhead(batch, steps=100, rounds=9):
         deadline, checkpointing = Deadline(session), Checkpointing(session)
         sync = DeviceSync(session, [deadline, checkpointing])
         own = [sync, HistoryLogger(session, None), deadline, checkpointing]
-        display = ProgressDisplay(recipe.epochs, order.steps, batch, trainer.optimizer._learning_rate, verbose=0)
+        display = ProgressDisplay(recipe.epochs, order.steps, batch, verbose=0)
         trainer.fit(
             order.batches(0),
             epochs=recipe.epochs,

@@ -51,7 +51,7 @@ from cifar_zoo.training.callbacks.session import Session
 from cifar_zoo.training.clock import Clock
 from cifar_zoo.training.identity import hash_architecture, hash_initial_weights, hash_split
 from cifar_zoo.training.network import adapt_whitening, computing_in, dropout_layers, dropping, hidden_dense_kernels
-from cifar_zoo.training.optimize import learning_rate, optimizer
+from cifar_zoo.training.optimize import optimizer
 from cifar_zoo.training.recipe import Recipe
 from cifar_zoo.training.recipes import find_recipe
 from cifar_zoo.training.run import RunDirectory
@@ -348,7 +348,6 @@ def _train(
         recipe.epochs,
         batches.steps,
         batches.batch_size,
-        learning_rate(recipe, batches.steps),
         verbose if process_index() == 0 else 0,
     )
     own = [sync, history, *([stopping] if stopping else []), deadline, checkpointing, interruption, display]

@@ -286,10 +286,8 @@ def test_killed_at_random_moments_it_leaves_the_old_or_the_new(runs, checkout, t
     for number, moment in enumerate(np.sort(np.random.default_rng(0).uniform(0.3 * duration, 1.1 * duration, 20))):
         folder = tmp_path / str(number)
         shutil.copytree(checkout, folder)
-        with subprocess.Popen(command("recipe", folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-            process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # after which it is killed
+            subprocess.run(command("recipe", folder), cwd=ROOT, capture_output=True, timeout=moment)
         if more:
             accuracy_of_whole(folder)  # which completes or undoes what was begun, as every reader does
         found.append(tree(folder))

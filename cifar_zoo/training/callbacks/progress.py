@@ -18,18 +18,15 @@ class ProgressDisplay(keras.callbacks.Callback):
         epochs: Integer. Number of epochs of the run.
         steps: Integer. Number of steps in an epoch.
         batch_size: Integer. Number of images in a step.
-        learning_rate: `keras.optimizers.schedules.LearningRateSchedule` of the run.
         verbose: 0 = silent, 1 = progress bar and lines, 2 = lines only. "auto" becomes 1 on a terminal and 2 otherwise.
     """
 
     # This lets Keras call the batch hooks from another thread, so that no step waits for the logs of the previous one.
     async_safe = True
 
-    def __init__(
-        self, epochs: int, steps: int, batch_size: int, learning_rate: Any, verbose: str | int = "auto"
-    ) -> None:
+    def __init__(self, epochs: int, steps: int, batch_size: int, verbose: str | int = "auto") -> None:
         super().__init__()
-        self.epochs, self.steps, self.batch_size, self.learning_rate = epochs, steps, batch_size, learning_rate
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         if verbose == "auto":
             verbose = 1 if sys.stdout is not None and sys.stdout.isatty() else 2
         self.verbose = verbose if sys.stdout is not None else 0  # a windowed application has no standard output
@@ -79,7 +76,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         left = (now - self._start) / max(step - self._first_step, 1) * (self.epochs * self.steps - step)
         parts = [f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in ("loss", "accuracy") if name in logs]
         parts += [f"{name} {float(logs[name]):.4f}" for name in ("val_loss", "val_accuracy") if name in logs]
-        rate = float(self.learning_rate(step)) * float(self.model.optimizer.lr_scale)
+        rate = float(self.model.optimizer.learning_rate_at(step))
         parts += [f"lr {rate:.4g}", f"{speed:.0f} images/s", f"{_duration(left)} left"]
         return "  ".join(parts)
 

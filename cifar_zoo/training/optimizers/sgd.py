@@ -87,8 +87,8 @@ class SGD(keras.optimizers.Optimizer):
         self.lookahead = lookahead
         self.lr_multipliers = lr_multipliers or {}
         self.keep_zeros = keep_zeros
-        if callable(learning_rate):
-            self.lr_scale = self.add_variable((), initializer="ones", name="lr_scale")
+        if isinstance(learning_rate, LearningRateSchedule):
+            self._lr_scale = self.add_variable((), initializer="ones", name="lr_scale")
 
     @property
     def learning_rate(self) -> Any:
@@ -97,17 +97,22 @@ class SGD(keras.optimizers.Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        if not callable(self._learning_rate):
+        if not isinstance(self._learning_rate, LearningRateSchedule):
             keras.optimizers.Optimizer.learning_rate.fset(self, value)
             return
         scheduled = float(self._learning_rate(self.iterations))
         if not scheduled:
             raise ValueError(f"the schedule of the learning rate is at 0, which no factor makes {value}")
-        self.lr_scale.assign(float(value) / scheduled)
+        self._lr_scale.assign(float(value) / scheduled)
+
+    def learning_rate_at(self, step: Any) -> Any:
+        """The learning rate of a step, counted from 0, as far as it is known now."""
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            return self._learning_rate(step) * self._lr_scale
+        return super()._get_current_learning_rate()
 
     def _get_current_learning_rate(self) -> Any:
-        rate = super()._get_current_learning_rate()
-        return rate * self.lr_scale if callable(self._learning_rate) else rate
+        return self.learning_rate_at(self.iterations)
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the momentum and the EMA of every variable."""
