@@ -1,10 +1,13 @@
 """Command-line options and fixtures of the whole test suite."""
 
 import gc
+import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -82,18 +85,63 @@ def small_npz(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def zoo():
-    """Run the command in a process of its own: `zoo("list", "--json", env={...})`."""
+def python(tmp_path_factory):
+    """Run a module, a script or code in a process of its own: `python("-m", "cifar_zoo", "list", env={...})`.
 
-    def run(*arguments, env=None, timeout=600, **options):
-        return subprocess.run(
-            [sys.executable, "-m", "cifar_zoo", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=options.pop("cwd", ROOT),
-            env={**os.environ, **(env or {})},
-            **options,
-        )
+    To import TensorFlow takes longer than most commands. On Linux the process is therefore forked from one that has
+    imported it, and nothing of cifar_zoo, unless the environment has other settings of Python or of a library.
+    """
+    at_start = read_at_start(os.environ)
+    forks = sys.platform == "linux" and at_start.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    context = multiprocessing.get_context("forkserver" if forks else None)
+    context.set_forkserver_preload(["tensorflow", "keras"])
+
+    def run(*arguments, env=None, cwd=ROOT, timeout=600):
+        arguments, env = list(map(str, arguments)), {**os.environ, **(env or {})}
+        if not forks or read_at_start(env) != at_start:
+            command = [sys.executable, *arguments]
+            return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=timeout)
+        folder = tmp_path_factory.mktemp("process")
+        outputs = folder / "stdout", folder / "stderr"
+        process = context.Process(target=become_python, args=(arguments, env, cwd, outputs))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(arguments, timeout)
+        return subprocess.CompletedProcess(arguments, process.exitcode, *(output.read_text() for output in outputs))
 
     return run
+
+
+def read_at_start(environment):
+    """What Python, TensorFlow and Keras read from the environment before the first line of a program."""
+    names = ("PYTHON", "LANG", "LC_", "HOME", "KERAS_", "TF_", "OMP_", "CUDA_", "XLA_")
+    return {name: value for name, value in environment.items() if name.startswith(names)}
+
+
+def become_python(arguments, env, cwd, outputs):
+    """Do in this process what `python ARGUMENTS` does."""
+    for number, output in enumerate(outputs, start=1):
+        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), number)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    first, *rest = arguments
+    sys.path.insert(0, str(Path(first).parent if first.endswith(".py") else Path.cwd()))
+    if first == "-c":
+        sys.argv[:] = [first, *rest[1:]]
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(rest[0], vars(main))
+    elif first == "-m":
+        sys.argv[:] = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = arguments
+        runpy.run_path(first, run_name="__main__")
+
+
+@pytest.fixture(scope="session")
+def zoo(python):
+    """Run the command in a process of its own: `zoo("list", "--json", env={...})`."""
+    return lambda *arguments, **options: python("-m", "cifar_zoo", *arguments, **options)

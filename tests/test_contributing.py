@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,14 +19,19 @@ COMMANDS = [
 ]
 
 
-def run_python(code, folder):
+@pytest.fixture
+def run_python(python):
     """Run a program in a folder outside of the repository."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+    def run(code, folder):
+        done = python("-c", code, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
-def test_the_network_is_registered_and_has_the_parameters_that_it_claims(tmp_path):
+def test_the_network_is_registered_and_has_the_parameters_that_it_claims(run_python, tmp_path):
     (tmp_path / "plain_net.py").write_text(NETWORK)
     check = """
 import math
@@ -42,7 +45,7 @@ print(list(plain_net.plain_net(features=True).output))
     assert run_python(check, tmp_path).splitlines() == ["plain_net True True", "['stage1', 'stage2', 'stage3']"]
 
 
-def test_a_network_of_ones_own_is_trained_and_used_by_its_name(tmp_path, small_npz):
+def test_a_network_of_ones_own_is_trained_and_used_by_its_name(run_python, tmp_path, small_npz):
     check = f"""
 assert model.output_shape == (None, 5)
 run = cifar_zoo.fit_cifar10("own_net", epochs=1, batch_size=100, data={str(small_npz)!r}, verbose=0)
@@ -53,7 +56,7 @@ print(list(cifar_zoo.create_model("own_net", features=True).output))
     assert run_python(OWN_NETWORK + check, tmp_path).splitlines() == ["True", "['stage1', 'stage2']"]
 
 
-def test_the_layer_scales_and_is_saved(tmp_path):
+def test_the_layer_scales_and_is_saved(run_python, tmp_path):
     check = """
 import numpy as np
 model = keras.Sequential([keras.Input((3,)), ScaleByConstant(2.5)])

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def test_paths_stay_at_home():
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
-def test_the_commit_is_that_of_the_checkout(tmp_path):
+def test_the_commit_is_that_of_the_checkout(python, tmp_path):
     """Of a copy: without a history, as installed, then with one, then with a changed file."""
     source = tmp_path / "cifar_zoo"
     shutil.copytree(ROOT / "cifar_zoo", source, ignore=shutil.ignore_patterns("__pycache__", "bundled"))
@@ -36,7 +35,7 @@ def test_the_commit_is_that_of_the_checkout(tmp_path):
 
     def recorded():
         code = "from cifar_zoo.backend.environment import describe_environment as d; print(d()['commit'])"
-        return run(sys.executable, "-c", code)
+        return python("-c", code, cwd=tmp_path).stdout.strip()
 
     assert recorded() == f"release {__version__}"
     for command in (["init", "-q"], ["add", "cifar_zoo"], ["commit", "-q", "-m", "all"]):

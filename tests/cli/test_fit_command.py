@@ -29,12 +29,13 @@ main()
 """
 
 
-def drive(*arguments):
-    return subprocess.run([sys.executable, "-c", DRIVER, *map(str, arguments)], capture_output=True, text=True)
+@pytest.fixture
+def drive(python):
+    return lambda *arguments: python("-c", DRIVER, *arguments)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_the_time_may_be_up_after_a_seed(small_npz, tmp_path, as_json):
+def test_the_time_may_be_up_after_a_seed(drive, small_npz, tmp_path, as_json):
     arguments = ["fit", "nin0", "--epochs", 1, "--examples", 100, "--data", small_npz, "--run-dir", tmp_path / "run"]
     arguments += ["--seeds", "0,1,2", "--max-minutes", 50, *(["--json"] if as_json else [])]
     done = drive(*arguments)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -18,9 +16,9 @@ from cifar_zoo.data.folder import load_folder
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def run(example, *arguments, cwd, timeout=300):
-    command = [sys.executable, EXAMPLES / example, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd)
+@pytest.fixture
+def run(python):
+    return lambda example, *arguments, **options: python(EXAMPLES / example, *arguments, **options)
 
 
 def printed(process):
@@ -44,7 +42,7 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_finetune_on_a_folder(folder, tmp_path):
+def test_finetune_on_a_folder(run, folder, tmp_path):
     text = printed(run("finetune.py", folder, "--epochs", 4, "--batch-size", 16, "--output", "a.keras", cwd=tmp_path))
     assert "240 images to train on and 60 held out, of 5 classes: digit 0, digit 1, digit 2, digit 3, digit 4" in text
     _, tuned = accuracies(text)
@@ -57,19 +55,19 @@ def test_finetune_on_a_folder(folder, tmp_path):
 
 
 @pytest.mark.full
-def test_finetune_on_digits_in_three_minutes(tmp_path):
+def test_finetune_on_digits_in_three_minutes(run, tmp_path):
     frozen, tuned = accuracies(printed(run("finetune.py", cwd=tmp_path, timeout=180)))
     assert 0.7 <= frozen < tuned
     assert tuned >= 0.97
 
 
-def test_features(tmp_path):
+def test_features(run, tmp_path):
     trunk, stages, nearest = accuracies(printed(run("features.py", cwd=tmp_path)))
     assert trunk >= 0.9 and stages >= 0.98 and nearest >= 0.95
 
 
 @pytest.mark.full
-def test_train_your_own(small_npz, tmp_path):
+def test_train_your_own(run, small_npz, tmp_path):
     options = ("--epochs", 1, "--examples", 256, "--data", small_npz, "--run-dir", "run")
     text = printed(run("train_your_own.py", *options, cwd=tmp_path))
     assert "179,030 parameters" in text
@@ -78,13 +76,13 @@ def test_train_your_own(small_npz, tmp_path):
 
 
 @pytest.mark.full
-def test_train_your_own_learns(cifar10, tmp_path):
+def test_train_your_own_learns(run, cifar10, tmp_path):
     (accuracy,) = accuracies(printed(run("train_your_own.py", "--epochs", 2, "--examples", 10_000, cwd=tmp_path)))
     assert accuracy >= 0.4  # 48 % was measured
 
 
 @pytest.mark.parametrize("example", ["finetune.py", "features.py"])
-def test_a_bad_folder_ends_in_one_line(example, tmp_path):
+def test_a_bad_folder_ends_in_one_line(run, example, tmp_path):
     """Exit code 2 and a last line that names the problem, as the commands of cifar-zoo do."""
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
@@ -96,7 +94,7 @@ def test_a_bad_folder_ends_in_one_line(example, tmp_path):
 
 
 @pytest.mark.full
-def test_compress(small_npz, tmp_path):
+def test_compress(run, small_npz, tmp_path):
     pytest.importorskip("onnxruntime")
     arguments = ["squeeze1", "--sparsities", "0.8", "--epochs", 1, "--examples", 300, "--data", small_npz]
     lines = printed(run("compress.py", *arguments, cwd=tmp_path)).splitlines()
@@ -114,7 +112,7 @@ def test_compress(small_npz, tmp_path):
 
 
 @pytest.mark.full
-def test_attack(cifar10, tmp_path):
+def test_attack(run, cifar10, tmp_path):
     """FGSM is one step along the sign of the gradient, computed here by hand, and PGD is at least as strong."""
     pytest.importorskip("foolbox")
     run_attack = ["squeeze1", "--images", 60, "--epsilons", "0,1,8", "--steps", 5]
@@ -138,7 +136,7 @@ def test_attack(cifar10, tmp_path):
 
 
 @pytest.mark.full
-def test_dead_relus(small_npz, tmp_path):
+def test_dead_relus(run, small_npz, tmp_path):
     arguments = ["--networks", "small_alexnet", "--epochs", 1, "--examples", 128, "--data", small_npz]
     assert printed(run("dead_relus.py", *arguments, cwd=tmp_path)).startswith("small_alexnet\n")
     found = json.loads((tmp_path / "dead_relus" / "dead_relus.json").read_text())["small_alexnet"]

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "reproduce_table.py"
 
 
 @pytest.fixture
-def reproduce(cifar10, tmp_path):
+def reproduce(python, cifar10, tmp_path):
     """Run the script; the data is where CIFAR_ZOO_DATA says."""
-
-    def run(*arguments):
-        command = [sys.executable, SCRIPT, *arguments, "--runs", tmp_path / "runs"]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=1200, cwd=tmp_path)
-
-    return run
+    return lambda *arguments: python(SCRIPT, *arguments, "--runs", tmp_path / "runs", cwd=tmp_path, timeout=1200)
 
 
 def test_it_stops_when_the_budget_is_over_and_says_what_is_left(reproduce, tmp_path):

@@ -10,7 +10,7 @@ from keras import ops
 
 import cifar_zoo
 from cifar_zoo.backend.abstract import without_memory
-from cifar_zoo.evaluation.costs import abstract_model
+from cifar_zoo.evaluation.costs import abstract_model, layer_table
 
 NAMES = cifar_zoo.list_models()
 DEEP = {  # small, but slow to build
@@ -66,8 +66,15 @@ def test_parameters(abstract, request):
     assert abstract.output_shape == (None, 10)
 
 
-def test_layers_have_fixed_names(abstract):
-    again = abstract_model(abstract.name)
+def test_layers_have_fixed_names_and_shapes_whatever_keras_is_set_to(abstract):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        again = abstract_model(abstract.name)
+    finally:
+        keras.config.set_image_data_format(before)
+    assert layer_table(abstract) == layer_table(again)  # channels are last
+    assert sum(row.params for row in layer_table(abstract)) == cifar_zoo.model_info(abstract.name).params
     names = [layer.name for layer in abstract.layers]
     assert names == [layer.name for layer in again.layers]
     assert len(set(names)) == len(names)

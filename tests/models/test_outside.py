@@ -1,9 +1,6 @@
 """A network in a user's own package has all that the networks of the zoo have."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -100,23 +97,12 @@ print("done")
 
 
 @pytest.fixture
-def run_outside(tmp_path):
+def run_outside(python, tmp_path):
     """Run code in a fresh process, in a folder with a package of networks."""
     (tmp_path / "their_package").mkdir()
     (tmp_path / "their_package" / "__init__.py").write_text("")
     (tmp_path / "their_package" / "their_nets.py").write_text(PACKAGE)
-
-    def run(code, *arguments):
-        path = os.pathsep.join([str(tmp_path), *sys.path])
-        return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-
-    return run
+    return lambda code, *arguments: python("-c", code, *arguments, cwd=tmp_path)
 
 
 def test_a_network_of_another_package_has_every_feature(run_outside, small_npz, tmp_path):

@@ -315,8 +315,10 @@ def test_one_step_is_what_the_recipe_says(tmp_path, cifar10):
 
 
 def test_it_learns(cifar10, tmp_path):
-    run = fit_cifar10("alex4", data=cifar10, examples=5000, epochs=4, run_dir=tmp_path / "run", verbose=0)
-    assert run.metrics["test_accuracy"] > 0.3
+    train, (x, y) = cifar10
+    data = train, (x[:2000], y[:2000])
+    run = fit_cifar10("alex1", data=data, examples=5000, epochs=2, run_dir=tmp_path / "run", verbose=0)
+    assert run.metrics["test_accuracy"] > 0.4
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 

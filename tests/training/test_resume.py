@@ -91,12 +91,16 @@ def start(small_npz, directory, *more, file_size=None):
     return popen(command)
 
 
-def drive(small_npz, directory, save_at, moment, number):
+@pytest.fixture
+def drive(python, small_npz):
     """Go on with a run until it ends itself; returns how."""
-    process = popen([sys.executable, "-c", DRIVER, small_npz, directory, EPOCHS, list(save_at), moment, number])
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode < 0, output
-    return -process.returncode
+
+    def run(directory, save_at, moment, number):
+        done = python("-c", DRIVER, small_npz, directory, EPOCHS, list(save_at), moment, number)
+        assert done.returncode < 0, done.stdout + done.stderr
+        return -done.returncode
+
+    return run
 
 
 def popen(command):
@@ -151,18 +155,18 @@ def assert_same(one, other, checkpoints=True):
             np.testing.assert_array_equal(state[name], state_2[name])
 
 
-def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, tmp_path):
+def test_a_run_killed_three_times_ends_as_one_that_was_not(drive, unbroken, small_npz, tmp_path):
     """Within an epoch, at the end of one, and while a checkpoint takes the place of the one before."""
     directory = tmp_path / "run"
-    assert drive(small_npz, directory, [3, 7], "SIGKILL", 12) == signal.SIGKILL
+    assert drive(directory, [3, 7], "SIGKILL", 12) == signal.SIGKILL
     _, state, step = checkpoint(directory / "checkpoint.npz")
     assert step == 7 and len(state["partial_metrics"]) > 0 and state["history"] == []
     assert checkpoint(directory / "checkpoint-previous.npz")[2] == 3
 
-    assert drive(small_npz, directory, [], "epoch", 1) == signal.SIGKILL
+    assert drive(directory, [], "epoch", 1) == signal.SIGKILL
     assert checkpoint(directory / "checkpoint.npz")[2] in (STEPS, 2 * STEPS)  # the second one if it was worth it
 
-    assert drive(small_npz, directory, [65, 70], "move", 69) == signal.SIGKILL
+    assert drive(directory, [65, 70], "move", 69) == signal.SIGKILL
     assert len([name for name in files(directory) if name.startswith(".checkpoint.npz.")]) == 1
     assert "checkpoint-previous.npz" in files(directory)
     assert not (directory / "checkpoint.npz").exists()
@@ -174,9 +178,9 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(unbroken, small_npz, 
 
 
 @pytest.mark.full
-def test_ctrl_c_loses_nothing(unbroken, small_npz, tmp_path):
+def test_ctrl_c_loses_nothing(drive, unbroken, small_npz, tmp_path):
     directory = tmp_path / "run"
-    assert drive(small_npz, directory, [], "SIGINT", 40) == signal.SIGINT
+    assert drive(directory, [], "SIGINT", 40) == signal.SIGINT
     assert checkpoint(directory / "checkpoint.npz")[2] == 41  # after the step that was under way
     output = finish(start(small_npz, directory))
     assert "epoch 1/" not in output and "epoch 2/4" in output
@@ -446,9 +450,9 @@ def test_a_checkpoint_that_finds_no_room_ends_no_training(unbroken, small_npz, t
 
 
 @pytest.mark.full
-def test_where_the_weights_find_no_room_the_same_command_ends_the_run_later(unbroken, small_npz, tmp_path):
+def test_where_the_weights_find_no_room_the_same_command_ends_the_run_later(drive, unbroken, small_npz, tmp_path):
     directory = tmp_path / "run"
-    drive(small_npz, directory, [90, 95], "SIGKILL", 97)
+    drive(directory, [90, 95], "SIGKILL", 97)
     before = files(directory)
     del before["run.lock"]  # which the killed process could not remove
     process = start(small_npz, directory, file_size=20_000)
