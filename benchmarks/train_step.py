@@ -389,13 +389,16 @@ def compare(name, batch, steps, rounds, with_fit):
         pipes.append(pipe)
         children.append(child)
     ours, torch = pipes
-    report = ours.recv()
-    torch.send({key: report[key] for key in ("params", "weights", "images", "logits")})
-    checked = torch.recv()
-    seconds = alternate(pipes, rounds)
-    found = dict(zip(SIDES, (pipe.recv() for pipe in pipes), strict=True))
-    for child in children:
-        child.join()
+    try:
+        report = ours.recv()
+        torch.send({key: report[key] for key in ("params", "weights", "images", "logits")})
+        checked = torch.recv()
+        seconds = alternate(pipes, rounds)
+        found = dict(zip(SIDES, (pipe.recv() for pipe in pipes), strict=True))
+    finally:  # where one side has failed, the other one would wait for it
+        for child in children:
+            child.join(timeout=10)
+            child.kill()
     per_second = dict(zip(SIDES, batch * steps / np.median(seconds, axis=1), strict=True))
     peak = max(side["peak"] for side in found.values())
     return {
@@ -446,7 +449,11 @@ def compare_all(batch, steps, rounds, file):
     for name in list_models():
         if name in done:
             continue
-        report = compare(name, *size_of_round(name, batch, steps), rounds, with_fit=False)
+        try:
+            report = compare(name, *size_of_round(name, batch, steps), rounds, with_fit=False)
+        except EOFError:
+            print(f"{name:<28s}not measured: one of the two processes failed, or found no memory", flush=True)
+            continue
         reports.append(report)
         partial = file.with_suffix(".tmp")
         partial.write_text(json.dumps(reports, indent=1) + "\n")
