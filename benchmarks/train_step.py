@@ -451,7 +451,7 @@ def compare_all(batch, steps, rounds, file):
             continue
         try:
             report = compare(name, *size_of_round(name, batch, steps), rounds, with_fit=False)
-        except EOFError:
+        except (EOFError, BrokenPipeError):
             print(f"{name:<28s}not measured: one of the two processes failed, or found no memory", flush=True)
             continue
         reports.append(report)
