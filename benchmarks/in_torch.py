@@ -1,5 +1,6 @@
 """Translation of a network of the zoo to plain PyTorch, for comparisons of speed."""
 
+import collections
 import math
 
 
@@ -317,6 +318,10 @@ def translate(model, weights):
                     for ends in (layer.input, layer.output)
                 )
                 self.nodes.append((f"node{number}", inputs, outputs))
+            uses = collections.Counter(tensor for _, inputs, _ in self.nodes for tensor in inputs)
+            for name, inputs, _ in self.nodes:
+                if isinstance(getattr(self, name), nn.ReLU):
+                    getattr(self, name).inplace = uses[inputs[0]] == 1  # else it would change what others read
 
         def forward(self, images):
             known = {id(model.input): images.permute(0, 3, 1, 2).float()}
