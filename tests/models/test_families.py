@@ -16,14 +16,6 @@ SHARED = {"blocks", "build", "lazy"}
 FAMILIES = sorted(path for path in MODELS.glob("*.py") if path.stem not in {"__init__", *SHARED})
 
 
-@pytest.fixture
-def channels_first():
-    before = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_first")
-    yield
-    keras.config.set_image_data_format(before)
-
-
 def imported_from_models(source):
     """The modules of cifar_zoo.models that a file imports from."""
     for node in ast.walk(ast.parse(source)):
