@@ -445,14 +445,15 @@ def compare_all(batch, steps, rounds, file):
     from cifar_zoo import list_models
 
     reports = json.loads(file.read_text()) if file.exists() else []
-    done = {report["network"] for report in reports}
+    done, failed = {report["network"] for report in reports}, []
     for name in list_models():
         if name in done:
             continue
         try:
             report = compare(name, *size_of_round(name, batch, steps), rounds, with_fit=False)
-        except (EOFError, BrokenPipeError):
-            print(f"{name:<28s}not measured: one of the two processes failed, or found no memory", flush=True)
+        except (EOFError, BrokenPipeError):  # one side failed, or was killed for lack of memory
+            print(f"{name:<28s}not measured", flush=True)
+            failed.append(name)
             continue
         reports.append(report)
         partial = file.with_suffix(".tmp")
@@ -460,6 +461,8 @@ def compare_all(batch, steps, rounds, file):
         partial.replace(file)  # whole at any time
         ours, torch = report["images_per_second"].values()
         print(f"{name:<28s}{ours:9.1f} images/s {torch:9.1f} in PyTorch {report['ratio_wall']:7.2f}", flush=True)
+    if failed:
+        raise SystemExit(f"one of the two processes failed, or found no memory: {', '.join(failed)}")
 
 
 def main():

@@ -58,6 +58,28 @@ def test_all_networks_are_measured_once(tmp_path):
         assert 0 < share < 1
 
 
+@pytest.mark.full
+def test_a_network_that_fails_does_not_end_the_table(tmp_path):
+    """Here both do, as PyTorch cannot be imported; the file stays as it was."""
+    (tmp_path / "torch.py").write_text("raise ImportError")
+    file = tmp_path / "report.json"
+    before = json.dumps([{"network": name} for name in cifar_zoo.list_models() if name not in ("squeeze0", "tuto")])
+    file.write_text(before)
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--all", "--batch", "8", "--steps", "1", "--rounds", "1", "--json", file],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["squeeze0", "not", "measured"],
+        ["tuto", "not", "measured"],
+    ]
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "one of the two processes failed, or found no memory: squeeze0, tuto"
+    assert file.read_text() == before
+
+
 @pytest.mark.parametrize(
     "name",
     [
