@@ -3,14 +3,13 @@
 import gc
 import multiprocessing
 import os
-import runpy
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
+from forked import become_python, read_at_start
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
@@ -114,34 +113,18 @@ def python(tmp_path_factory):
     return run
 
 
-def read_at_start(environment):
-    """What Python, TensorFlow and Keras read from the environment before the first line of a program."""
-    names = ("PYTHON", "LANG", "LC_", "HOME", "KERAS_", "TF_", "OMP_", "CUDA_", "XLA_")
-    return {name: value for name, value in environment.items() if name.startswith(names)}
-
-
-def become_python(arguments, env, cwd, outputs):
-    """Do in this process what `python ARGUMENTS` does."""
-    for number, output in enumerate(outputs, start=1):
-        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), number)
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd)
-    first, *rest = arguments
-    sys.path.insert(0, str(Path(first).parent if first.endswith(".py") else Path.cwd()))
-    if first == "-c":
-        sys.argv[:] = [first, *rest[1:]]
-        main = sys.modules["__main__"] = types.ModuleType("__main__")
-        exec(rest[0], vars(main))
-    elif first == "-m":
-        sys.argv[:] = rest
-        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[:] = arguments
-        runpy.run_path(first, run_name="__main__")
-
-
 @pytest.fixture(scope="session")
 def zoo(python):
     """Run the command in a process of its own: `zoo("list", "--json", env={...})`."""
     return lambda *arguments, **options: python("-m", "cifar_zoo", *arguments, **options)
+
+
+@pytest.fixture
+def channels_first():
+    """The global image data format of Keras is channels_first."""
+    import keras
+
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(before)
