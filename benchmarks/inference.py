@@ -9,7 +9,8 @@ from uint8 pixels to class scores. The ways to compute them:
 - `keras tensorflow`, `keras jax`, `keras torch`: the model called in a compiled function (`tf.function`, `jax.jit`; on
   PyTorch without gradients), and `predict`: `model.predict` on TensorFlow.
 - `torch float32`, `torch bfloat16`, `torch compile`: the network in plain PyTorch, channels-last, in inference mode: as
-  it is, under autocast, and compiled in float32. The fastest of them counts as PyTorch's figure.
+  it is, under autocast where the hardware supports bfloat16, and compiled in float32. The fastest of them counts as
+  PyTorch's figure.
 - `onnx`, `onnx int8`, `litert`: the files that `cifar_zoo.export` writes, in their runtimes.
 
 All use all cores, in processes of their own that wait while another one computes. They take turns, so that other load
@@ -84,12 +85,15 @@ def in_torch(name, _):
     from in_torch import pad_on_both_sides, translate
 
     import cifar_zoo
+    from cifar_zoo.backend.precision import hardware_precision
 
     model = cifar_zoo.create_model(name, weights="cifar10", classifier_activation=None)
     weights = {layer.name: [np.asarray(w) for w in layer.get_weights()] for layer in model.layers}
     network = translate(model, weights).eval().to(memory_format=torch.channels_last)
     pad_on_both_sides(network)  # faster than the padding of TensorFlow
-    compiled = torch.compile(network)
+    ways = {"torch float32": (network, False), "torch compile": (torch.compile(network), False)}
+    if hardware_precision() == "mixed_bfloat16":
+        ways["torch bfloat16"] = network, True
 
     def way(function, autocast):
         def run(x):
@@ -99,11 +103,7 @@ def in_torch(name, _):
 
         return run
 
-    return {
-        "torch float32": way(network, False),
-        "torch bfloat16": way(network, True),
-        "torch compile": way(compiled, False),
-    }
+    return {name: way(*function) for name, function in ways.items()}
 
 
 def in_runtimes(name, folder):

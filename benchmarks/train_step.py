@@ -8,7 +8,7 @@ The zoo trains by `Trainer.fit` with that part of the network's recipe "zoo" tha
 clipping, a random crop and flip, label smoothing and an exponential moving average of the weights (EMA). Batches are of
 uint8 images, augmentation is inside the step, and it computes in bfloat16 where the hardware supports it. The PyTorch
 code does the same by hand: crop and flip as one gather, channels-last, PyTorch's fused SGD, and `_foreach_lerp_` for
-the EMA, with autocast to bfloat16 or in float32, whichever is faster for this network on this machine.
+the EMA, with autocast to bfloat16 where the hardware supports it, or in float32, whichever is faster for this network.
 
 The two run in separate processes that alternate, one idle while the other runs, so that other load on the machine
 affects both. The figures are medians over the rounds. First both compute logits in float32 with the same weights, which
@@ -43,7 +43,6 @@ from in_torch import pad_on_both_sides, translate
 
 WARM_UP = 2  # rounds that are not measured
 SIDES = "ours", "torch"
-DTYPES = "float32", "bfloat16"
 KNOWN_TO_TORCH = (
     "learning_rate",
     "momentum",
@@ -54,6 +53,13 @@ KNOWN_TO_TORCH = (
     "label_smoothing",
     "ema_decay",
 )
+
+
+def dtypes():
+    """The dtypes that the hardware computes in: float32, and bfloat16 where it has instructions for it."""
+    from cifar_zoo.backend.precision import hardware_precision
+
+    return ("float32", "bfloat16") if hardware_precision() == "mixed_bfloat16" else ("float32",)
 
 
 def timed(function):
@@ -188,7 +194,7 @@ def keras_side(pipe, name, batch, steps, rounds, with_fit):
         pipe.send(
             {
                 "memory": memory.peak(),
-                "peak": fastest_product(keras.ops.matmul, keras.ops.convert_to_tensor, DTYPES),
+                "peak": fastest_product(keras.ops.matmul, keras.ops.convert_to_tensor, dtypes()),
                 "profile": profile(trainer, order) if on_tensorflow_cpu() else None,
                 "fit": fit_overhead(batch) if with_fit else None,
             }
@@ -334,10 +340,10 @@ def torch_side(pipe, name, batch, steps, rounds):
         return timed(lambda: [step(*next(batches), precision) for _ in range(steps)][-1].item())
 
     pipe.recv()
-    once = [seconds_in(precision) for precision in DTYPES]
+    once = [seconds_in(precision) for precision in dtypes()]
     pipe.send(once[0])
     pipe.recv()
-    again = {precision: seconds_in(precision) for precision in DTYPES}
+    again = {precision: seconds_in(precision) for precision in dtypes()}
     precision = min(again, key=lambda precision: again[precision][0])
     pipe.send(again[precision])
     for _ in range(rounds):
@@ -347,7 +353,7 @@ def torch_side(pipe, name, batch, steps, rounds):
     def make(values, dtype):
         return torch.tensor(values, dtype=getattr(torch, dtype), device=device)
 
-    pipe.send({"memory": memory.peak(), "precision": precision, "peak": fastest_product(torch.matmul, make, DTYPES)})
+    pipe.send({"memory": memory.peak(), "precision": precision, "peak": fastest_product(torch.matmul, make, dtypes())})
 
 
 def crop_and_flip(images, height, width, recipe):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from forked import become_python, read_at_start
 
+import cifar_zoo  # noqa: F401 - before Keras, whose backend reads at its start what this sets
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and waiting OpenMP threads would spin
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: children would ignore Ctrl-C, too

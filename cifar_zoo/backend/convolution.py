@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from cifar_zoo.backend import Tensor
 from cifar_zoo.backend.tensorflow_cpu import on_tensorflow_cpu
@@ -25,7 +26,7 @@ def conv(
     """
     backend = keras.backend.backend()
     dilated = data_format == "channels_last" and max(dilation_rate) > max(strides) == 1
-    if dilated and on_tensorflow_cpu() and _has_dilated_gradients():
+    if dilated and on_tensorflow_cpu() and _has_dilated_gradients(inputs.dtype):
         return _tensorflow_dilated_conv(inputs, kernel, padding, dilation_rate)
     if backend != "torch" or data_format != "channels_last":
         return keras.ops.conv(inputs, kernel, strides, padding, data_format, dilation_rate)
@@ -45,19 +46,22 @@ def add_bias(outputs: Tensor, bias: Tensor | None, data_format: str) -> Tensor:
 
 
 @functools.cache
-def _has_dilated_gradients() -> bool:
-    """Returns whether TensorFlow computes the gradients of a dilated convolution, as it does with oneDNN."""
+def _has_dilated_gradients(dtype: Any) -> bool:
+    """Returns whether TensorFlow computes the gradients of a dilated convolution, as it does with oneDNN.
+
+    oneDNN has bfloat16 only on CPUs with instructions for it.
+    """
     import tensorflow as tf
 
     with tf.init_scope():  # at once, also while a graph is traced
-        inputs, kernel = tf.ones([1, 3, 3, 1]), tf.ones([2, 2, 1, 1])
-        with tf.GradientTape() as tape:
-            tape.watch([inputs, kernel])
-            outputs = _tensorflow_dilated_conv(inputs, kernel, "same", (2, 2))
+        images, kernel = tf.ones([1, 3, 3, 1], dtype), tf.ones([2, 2, 1, 1], dtype)
+        options = {"strides": [1] * 4, "padding": "SAME", "dilations": [1, 2, 2, 1]}
         try:
-            return len(tape.gradient(outputs, [inputs, kernel])) == 2
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=images.shape, filter=kernel, out_backprop=images, **options)
+            tf.raw_ops.Conv2DBackpropFilter(input=images, filter_sizes=kernel.shape, out_backprop=images, **options)
         except tf.errors.OpError:
             return False
+        return True
 
 
 def _tensorflow_dilated_conv(inputs: Tensor, kernel: Tensor, padding: str, dilation_rate: Sequence[int]) -> Tensor:

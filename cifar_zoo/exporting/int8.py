@@ -53,6 +53,8 @@ def quantize(path: Path, data: Dataset | str | Path | None, *, force: bool) -> d
             quantized,
             _Images(center_crop(images[:IMAGES], *before.input_shape[1:3]).astype(before.dtype)),
             per_channel=True,
+            # Without VNNI, x86 CPUs add pairs of products in 16 bits, which saturate unless the kernels have 7 bits.
+            reduce_range=True,
             # ONNX Runtime has kernels on x86 for convolutions of unsigned activations only; with signed ones it
             # computes most of them in float32, between conversions that make it slower than without int8.
             activation_type=quantization.QuantType.QUInt8,

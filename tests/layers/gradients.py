@@ -3,6 +3,12 @@
 import keras
 from keras import ops
 
+from cifar_zoo.backend.precision import hardware_precision
+
+# Without instructions for bfloat16, TensorFlow sums the gradients of kernels in bfloat16, and oneDNN does not have it.
+WITHOUT_BFLOAT16 = keras.backend.backend() == "tensorflow" and hardware_precision() == "float32"
+BFLOAT16_TOLERANCE = 0.06 if WITHOUT_BFLOAT16 else 0.02  # relative to the largest value
+
 
 def value_and_gradients(layer, inputs, cotangent=1.0):
     """The outputs in training, and the gradients of `sum(outputs * cotangent)`, in float32.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import value_and_gradients
+from gradients import BFLOAT16_TOLERANCE, value_and_gradients
 from keras import ops
 
 from cifar_zoo import layers
@@ -52,7 +52,7 @@ def conv2d_of_torch(x, kernel, bias, cotangent, groups, strides, dilation, paddi
     return [outputs.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)]
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", BFLOAT16_TOLERANCE)])
 @pytest.mark.parametrize("channels, filters, groups, kernel, strides, dilation, padding", CASES)
 def test_outputs_and_gradients_are_those_of_torch(
     way, dtype, tolerance, channels, filters, groups, kernel, strides, dilation, padding
