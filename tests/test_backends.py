@@ -34,7 +34,9 @@ QUICK = [
     "tests/weights/test_manifest.py::test_the_accuracy_is_that_of_the_manifest",
 ]
 JAX_COMPILES_LONG = [
+    "cifar_zoo/layers/trivial_augment.py::cifar_zoo.layers.trivial_augment.TrivialAugmentWide",
     "tests/layers/test_augmentation.py::test_pixels_as_integers[TrivialAugmentWide]",
+    "tests/layers/test_augmentation.py::test_trivial_augment_fills",
     "tests/layers/test_augmentation.py::test_trivial_augment_makes_what_pillow_makes",
     "tests/layers/test_every_layer.py::test_inference_is_deterministic",
     "tests/layers/test_normalization.py::test_batch_normalization_is_that_of_keras",  # on JAX it is that of Keras

@@ -26,8 +26,7 @@ BEGINNINGS = [
             "import cifar_zoo.training.optimizers.sgd",
         )
     ),
-    ("jax", "import cifar_zoo"),
-    ("torch", "import cifar_zoo"),
+    *(pytest.param(backend, "import cifar_zoo", marks=pytest.mark.full) for backend in ("jax", "torch")),
 ]
 
 

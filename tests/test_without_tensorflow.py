@@ -38,7 +38,7 @@ def without(tmp_path):
     return environment
 
 
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.full)])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.full), "torch"])
 def test_one_other_backend_will_do(zoo, without, backend, small_npz, tmp_path):
     pytest.importorskip(backend)
     hidden = ["tensorflow", "tf2onnx", *{"jax", "torch"} - {backend}]

@@ -101,7 +101,7 @@ def test_heat_maps_of_networks_of_the_zoo(name):
     assert heat.max() == 1 and np.isfinite(heat).all() and (heat.std(axis=(1, 2)) > 0.01).any()
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.full), "torch"])
 def test_other_backends_give_the_same_heat_maps(tmp_path, backend):
     np.save(tmp_path / "images.npy", IMAGES[:8])
     program = (

@@ -45,7 +45,7 @@ def value_and_gradients(layer, inputs, cotangent=1.0):
             return total(outputs), outputs
 
         values = [variable.value for variable in variables]
-        (by_input, by_variable), outputs = jax.grad(function, (0, 1), has_aux=True)(tensors, values)
+        (by_input, by_variable), outputs = jax.jit(jax.grad(function, (0, 1), has_aux=True))(tensors, values)
         gradients = [*by_input, *by_variable]
     else:
         tensors = [tensor.detach().requires_grad_() for tensor in tensors]

@@ -422,6 +422,7 @@ def assert_same_run(run, whole):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on(whole, tmp_path):
     """Killed in both phases, within an epoch and while a checkpoint takes the place of the one before."""
     for phase, number in (("classifier", 12), ("", 40)):

@@ -78,6 +78,7 @@ def pair(small_npz, tmp_path_factory):
     return figures(done), folder
 
 
+@pytest.mark.full
 def test_two_processes_train_like_one_device(pair, alone):
     (first, second), folder = pair
     assert {**first, "process": 1} == second and first["processes"] == 2 and alone["processes"] is None

@@ -123,6 +123,7 @@ def test_a_pretrained_network_is_pruned(small_npz, tmp_path):
     assert run.metrics["sparsity"] == pytest.approx(0.8, abs=2e-3)
 
 
+@pytest.mark.full
 def test_an_interrupted_training_ends_as_one_that_was_not(small_npz, tmp_path):
     whole = fit(small_npz, tmp_path / "whole")
     for step in (3, 14, 30):  # in the first, the second and the last epoch of nine steps

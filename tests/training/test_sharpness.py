@@ -101,7 +101,7 @@ def test_both_passes_see_the_same_and_the_first_one_counts(dropout_seed):
             np.testing.assert_allclose(other, value, rtol=1e-6, err_msg=path)
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("adaptive", [pytest.param(False, marks=pytest.mark.full), True])
 def test_it_trains_by_a_recipe(small_npz, tmp_path, adaptive):
     recipe = Recipe(
         epochs=4, batch_size=50, learning_rate=0.05, sam=0.5 if adaptive else 0.05, adaptive_sam=adaptive, padding=2

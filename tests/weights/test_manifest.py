@@ -138,7 +138,7 @@ def test_the_accuracy_is_that_of_the_manifest(name, tag, cifar10, request):
     import keras
 
     entry = read_manifest()[name][tag]
-    if entry.params > 3.5e5 and not request.config.option.full:
+    if entry.params > 2e5 and not request.config.option.full:
         pytest.skip("takes long; runs with --full")
     found = cifar_zoo.evaluate(cifar_zoo.create_model(name, weights=tag), cifar10[1])["correct"]
     same = keras.backend.backend() in entry.versions
