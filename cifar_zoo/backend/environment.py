@@ -13,6 +13,9 @@ from typing import Any
 
 from cifar_zoo.version import __version__
 
+# From the fastest. Speeds can be compared only between CPUs with the same of these.
+_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512f": "AVX512", "avx2": "AVX2"}
+
 
 def describe_environment() -> dict[str, Any]:
     """Describes the environment of this process.
@@ -87,11 +90,24 @@ def _hardware(backend: str) -> str:
     if accelerators:
         return ", ".join(accelerators)
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    features = " with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else ""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {names[0] if names else platform.processor() or platform.machine()}{features}"
+    return f"{cores} cores of {cpu(cpuinfo.read_text('utf-8', 'replace') if cpuinfo.exists() else '')}"
+
+
+def cpu(cpuinfo: str) -> str:
+    """Describes a CPU by its name and the best of its instructions for training.
+
+    Args:
+        cpuinfo: The text of Linux' /proc/cpuinfo, or "".
+
+    Returns:
+        A string such as "AMD EPYC with AVX512-BF16".
+    """
+    fields = [line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line]
+    facts = {name.strip(): value.strip() for name, value in fields}
+    flags = facts.get("flags", "").split()
+    best = next((f" with {name}" for flag, name in _INSTRUCTIONS.items() if flag in flags), "")
+    return (facts.get("model name") or platform.processor() or platform.machine()) + best
 
 
 def _commit() -> str:

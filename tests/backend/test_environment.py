@@ -1,13 +1,14 @@
 """What is recorded about a run."""
 
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from cifar_zoo.backend.environment import without_paths
+from cifar_zoo.backend.environment import cpu, without_paths
 from cifar_zoo.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,25 @@ def test_paths_stay_at_home():
     assert without_paths([*words, "--seed", "1", "--set", "l2=0 ", "--run-dir"]) == (
         "cifar-zoo fit nin0 --epochs 3 --seed 1 --set 'l2=0 '"
     )
+
+
+@pytest.mark.parametrize(
+    "flags, name",
+    [
+        ("fpu avx avx2", "AMD EPYC with AVX2"),
+        ("fpu avx2 avx512f avx512_vnni", "AMD EPYC with AVX512"),
+        ("fpu avx2 avx512f avx512_bf16", "AMD EPYC with AVX512-BF16"),
+        ("fpu avx2 avx512f avx512_bf16 amx_bf16 amx_tile", "AMD EPYC with AMX"),
+        ("fpu sse2", "AMD EPYC"),
+    ],
+)
+def test_a_cpu_is_named_with_its_instructions(flags, name):
+    core = f"processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: {flags}\npower management:\n\n"
+    assert cpu(core * 2) == name
+
+
+def test_a_cpu_without_a_description_has_the_name_that_python_knows():
+    assert cpu("") == (platform.processor() or platform.machine())
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")

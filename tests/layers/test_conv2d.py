@@ -89,8 +89,10 @@ def test_the_gradient_of_the_bias_is_summed_exactly_enough():
 
 
 WITHOUT_ONEDNN = """
-import sys
-import keras, numpy as np
+import os, sys
+import cifar_zoo, keras, numpy as np
+
+assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"  # what the user has set stays
 sys.path.insert(0, "tests/layers")
 from gradients import value_and_gradients
 from cifar_zoo import layers
