@@ -91,9 +91,6 @@ def in_torch(name, _):
     weights = {layer.name: [np.asarray(w) for w in layer.get_weights()] for layer in model.layers}
     network = translate(model, weights).eval().to(memory_format=torch.channels_last)
     pad_on_both_sides(network)  # faster than the padding of TensorFlow
-    ways = {"torch float32": (network, False), "torch compile": (torch.compile(network), False)}
-    if hardware_precision() == "mixed_bfloat16":
-        ways["torch bfloat16"] = network, True
 
     def way(function, autocast):
         def run(x):
@@ -103,7 +100,10 @@ def in_torch(name, _):
 
         return run
 
-    return {name: way(*function) for name, function in ways.items()}
+    ways = {"torch float32": way(network, False), "torch compile": way(torch.compile(network), False)}
+    if hardware_precision() == "mixed_bfloat16":
+        ways["torch bfloat16"] = way(network, True)
+    return ways
 
 
 def in_runtimes(name, folder):

@@ -339,11 +339,12 @@ def torch_side(pipe, name, batch, steps, rounds):
     def seconds_in(precision):  # `item` waits for the device
         return timed(lambda: [step(*next(batches), precision) for _ in range(steps)][-1].item())
 
+    precisions = dtypes()
     pipe.recv()
-    once = [seconds_in(precision) for precision in dtypes()]
+    once = [seconds_in(precision) for precision in precisions]
     pipe.send(once[0])
     pipe.recv()
-    again = {precision: seconds_in(precision) for precision in dtypes()}
+    again = {precision: seconds_in(precision) for precision in precisions}
     precision = min(again, key=lambda precision: again[precision][0])
     pipe.send(again[precision])
     for _ in range(rounds):
@@ -353,7 +354,9 @@ def torch_side(pipe, name, batch, steps, rounds):
     def make(values, dtype):
         return torch.tensor(values, dtype=getattr(torch, dtype), device=device)
 
-    pipe.send({"memory": memory.peak(), "precision": precision, "peak": fastest_product(torch.matmul, make, dtypes())})
+    pipe.send(
+        {"memory": memory.peak(), "precision": precision, "peak": fastest_product(torch.matmul, make, precisions)}
+    )
 
 
 def crop_and_flip(images, height, width, recipe):

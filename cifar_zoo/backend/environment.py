@@ -89,21 +89,26 @@ def _hardware(backend: str) -> str:
             accelerators.append(tf.config.experimental.get_device_details(device).get("device_name", "GPU"))
     if accelerators:
         return ", ".join(accelerators)
-    cpuinfo = Path("/proc/cpuinfo")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {cpu(cpuinfo.read_text('utf-8', 'replace') if cpuinfo.exists() else '')}"
+    return f"{cores} cores of {cpu(cpuinfo())}"
 
 
-def cpu(cpuinfo: str) -> str:
+def cpuinfo() -> str:
+    """Returns the text of /proc/cpuinfo, or "" where there is none, as outside of Linux."""
+    file = Path("/proc/cpuinfo")
+    return file.read_text("utf-8", "replace") if file.exists() else ""
+
+
+def cpu(text: str) -> str:
     """Describes a CPU by its name and the best of its instructions for training.
 
     Args:
-        cpuinfo: The text of Linux' /proc/cpuinfo, or "".
+        text: What `cpuinfo` returns.
 
     Returns:
         A string such as "AMD EPYC with AVX512-BF16".
     """
-    fields = [line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line]
+    fields = [line.split(":", 1) for line in text.splitlines() if ":" in line]
     facts = {name.strip(): value.strip() for name, value in fields}
     flags = facts.get("flags", "").split()
     best = next((f" with {name}" for flag, name in _INSTRUCTIONS.items() if flag in flags), "")

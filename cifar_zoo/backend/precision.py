@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import keras
+
+from cifar_zoo.backend.environment import cpuinfo
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -54,5 +55,4 @@ def _has_bfloat16() -> bool:
 
         if gpus := tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and "avx512_bf16" in flags.read_text("utf-8", "replace")
+    return "avx512_bf16" in cpuinfo()
